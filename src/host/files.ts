@@ -1,0 +1,223 @@
+/**
+ * Files and directories, as an effect. Nothing here syncs by itself: whoever promises durability calls `sync`
+ * on the file and on its directory, so that the sequence is visible in the caller and can be tested.
+ */
+import { constants } from "node:fs";
+import * as fs from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { fromNodeError } from "./errno.ts";
+import type { Syscalls } from "./syscall.ts";
+
+export type EntryKind = "file" | "directory" | "symlink" | "other";
+
+/** lstat(2): symbolic links are described, never followed. */
+export interface FileStat {
+  readonly kind: EntryKind;
+  readonly dev: bigint;
+  readonly ino: bigint;
+  /** Permission bits only, as in 0o755. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly links: number;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+}
+
+/** statfs(2) of the file system that holds a path. `type` is its magic number. */
+export interface FileSystemSpace {
+  readonly type: number;
+  readonly totalBytes: number;
+  readonly availableBytes: number;
+  readonly totalInodes: number;
+  readonly freeInodes: number;
+}
+
+export interface OpenFile {
+  stat(): Promise<FileStat>;
+  read(): Promise<Buffer>;
+  write(data: Uint8Array, position: number): Promise<void>;
+  /** An exclusive flock(2) on the inode, held until `close`; waits for the present holder. */
+  lock(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Files {
+  /** The whole content. `not-found` where there is none. */
+  read(path: string): Promise<Buffer>;
+  /** A new file with exactly this mode, whatever the umask; `conflict` if the name is taken. */
+  create(path: string, data: Uint8Array, mode: number): Promise<void>;
+  /** For reading and writing, never through a symbolic link. */
+  open(path: string): Promise<OpenFile>;
+  /** fsync(2) of a file or a directory. */
+  sync(path: string): Promise<void>;
+  /** One new directory with exactly this mode; `conflict` if the name is taken. */
+  mkdir(path: string, mode: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** A hard link; `conflict` if the name is taken: so is something claimed in one step. */
+  link(existing: string, name: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** An empty directory only. */
+  rmdir(path: string): Promise<void>;
+  list(path: string): Promise<{ readonly name: string; readonly kind: EntryKind }[]>;
+  stat(path: string): Promise<FileStat>;
+  setMode(path: string, mode: number): Promise<void>;
+  setOwner(path: string, uid: number, gid: number): Promise<void>;
+  /** A tree, without following links and without leaving its file system. Only for what no tenant can still change. */
+  removeTree(path: string): Promise<void>;
+  space(path: string): Promise<FileSystemSpace>;
+}
+
+const LOCK_EX = 2;
+
+async function attempt<T>(op: string, subject: string, effect: () => Promise<T>): Promise<T> {
+  try {
+    return await effect();
+  } catch (error) {
+    throw fromNodeError(error, op, subject);
+  }
+}
+
+function kindOf(entry: { isFile(): boolean; isDirectory(): boolean; isSymbolicLink(): boolean }): EntryKind {
+  if (entry.isFile()) return "file";
+  if (entry.isDirectory()) return "directory";
+  return entry.isSymbolicLink() ? "symlink" : "other";
+}
+
+function toStat(stat: Awaited<ReturnType<typeof fs.lstat>> | import("node:fs").BigIntStats): FileStat {
+  return {
+    kind: kindOf(stat),
+    dev: BigInt(stat.dev),
+    ino: BigInt(stat.ino),
+    mode: Number(stat.mode) & 0o7777,
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    links: Number(stat.nlink),
+    sizeBytes: Number(stat.size),
+    modifiedMs: Number(stat.mtimeMs),
+  };
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function createFile(path: string, data: Uint8Array, mode: number): Promise<void> {
+  const handle = await fs.open(path, "wx", mode);
+  try {
+    await handle.chmod(mode);
+    await handle.writeFile(data);
+  } catch (error) {
+    // A half-written file would pass for a whole one.
+    await fs.unlink(path).catch(() => undefined);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+function openFile(path: string, handle: fs.FileHandle, syscalls: Pick<Syscalls, "flock">): OpenFile {
+  return {
+    stat: () => attempt("file.stat", path, async () => toStat(await handle.stat({ bigint: true }))),
+    read: () =>
+      attempt("file.read", path, async () => {
+        const size = (await handle.stat()).size;
+        const { bytesRead, buffer } = await handle.read(Buffer.alloc(size), 0, size, 0);
+        return buffer.subarray(0, bytesRead);
+      }),
+    write: (data, position) =>
+      attempt("file.write", path, async () => {
+        await handle.write(data, 0, data.length, position);
+      }),
+    lock: () => syscalls.flock(handle.fd, LOCK_EX),
+    close: () => handle.close(),
+  };
+}
+
+async function space(path: string): Promise<FileSystemSpace> {
+  const found = await fs.statfs(path);
+  return {
+    type: found.type,
+    totalBytes: found.blocks * found.bsize,
+    availableBytes: found.bavail * found.bsize,
+    totalInodes: found.files,
+    freeInodes: found.ffree,
+  };
+}
+
+export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
+  return {
+    read: (path) => attempt("file.read", path, () => fs.readFile(path)),
+    create: (path, data, mode) => attempt("file.create", path, () => createFile(path, data, mode)),
+    open: (path) =>
+      attempt("file.open", path, async () =>
+        openFile(path, await fs.open(path, constants.O_RDWR | constants.O_NOFOLLOW), syscalls),
+      ),
+    sync: (path) => attempt("file.sync", path, () => syncPath(path)),
+    mkdir: (path, mode) =>
+      attempt("file.mkdir", path, async () => {
+        await fs.mkdir(path, { mode });
+        await fs.chmod(path, mode);
+      }),
+    rename: (from, to) => attempt("file.rename", to, () => fs.rename(from, to)),
+    link: (existing, name) => attempt("file.link", name, () => fs.link(existing, name)),
+    unlink: (path) => attempt("file.unlink", path, () => fs.unlink(path)),
+    rmdir: (path) => attempt("file.rmdir", path, () => fs.rmdir(path)),
+    list: (path) =>
+      attempt("file.list", path, async () =>
+        (await fs.readdir(path, { withFileTypes: true })).map((entry) => ({
+          name: entry.name,
+          kind: kindOf(entry),
+        })),
+      ),
+    stat: (path) => attempt("file.stat", path, async () => toStat(await fs.lstat(path, { bigint: true }))),
+    setMode: (path, mode) => attempt("file.chmod", path, () => fs.chmod(path, mode)),
+    setOwner: (path, uid, gid) => attempt("file.chown", path, () => fs.lchown(path, uid, gid)),
+    removeTree: (path) => attempt("file.remove", path, () => removeTree(path)),
+    space: (path) => attempt("file.space", path, () => space(path)),
+  };
+}
+
+async function removeTree(root: string): Promise<void> {
+  const device = (await fs.lstat(root)).dev;
+  const remove = async (path: string): Promise<void> => {
+    const stat = await fs.lstat(path);
+    if (!stat.isDirectory()) return fs.unlink(path);
+    // A mount below the root belongs to somebody: rmdir then fails with EBUSY, and nothing of it is lost.
+    if (stat.dev === device) {
+      for (const name of await fs.readdir(path)) await remove(join(path, name));
+    }
+    return fs.rmdir(path);
+  };
+  await remove(root);
+}
+
+/** Makes every missing directory on the way to `path`; those that exist stay as they are. */
+export async function ensureDirectory(files: Files, path: string, mode: number): Promise<void> {
+  try {
+    await files.mkdir(path, mode);
+  } catch (error) {
+    const kind = (error as { kind?: string }).kind;
+    if (kind === "conflict" && (await files.stat(path)).kind === "directory") return;
+    if (kind !== "not-found" || dirname(path) === path) throw error;
+    await ensureDirectory(files, dirname(path), mode);
+    await ensureDirectory(files, path, mode);
+  }
+}
+
+/** Replaces a file so that a reader, also after a power cut, sees the old content or the new: temp, sync, rename, sync. */
+export async function replaceFile(files: Files, path: string, data: Uint8Array, mode: number): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
+  await files.unlink(temporary).catch((error: { kind?: string }) => {
+    if (error.kind !== "not-found") throw error;
+  });
+  await files.create(temporary, data, mode);
+  await files.sync(temporary);
+  await files.rename(temporary, path);
+  await files.sync(dirname(path));
+}

@@ -1,0 +1,139 @@
+/**
+ * Unix sockets at well-known paths. A stale socket (nobody answers) is replaced, a live one never stolen.
+ * The server binds a private name and is linked to the public one when it listens: libuv unlinks the name that
+ * it bound when it closes, which would otherwise delete the socket of a successor.
+ */
+import { chmod, link, lstat, mkdir, rename, unlink } from "node:fs/promises";
+import { connect, type Server } from "node:net";
+import { basename, dirname, join } from "node:path";
+import { TrivetError } from "../errors.ts";
+import { fromNodeError } from "./errno.ts";
+
+const SOCKET_MODE = 0o600;
+const PROBE_TIMEOUT_MS = 1_000;
+/** sizeof(sockaddr_un.sun_path) less the closing NUL. */
+const MAX_PATH_BYTES = 107;
+
+/** A socket that is in place; `withdraw` takes the public name away if it is still ours. */
+export interface PublishedSocket {
+  readonly path: string;
+  withdraw(): Promise<void>;
+}
+
+/** Where the server binds before it is published: beside the public name, so that link(2) can reach it. */
+export function privateSocketPath(path: string): string {
+  const name = join(dirname(path), `.${process.pid}.${basename(path)}`.slice(0, 24));
+  for (const candidate of [path, name]) {
+    if (Buffer.byteLength(candidate) <= MAX_PATH_BYTES) continue;
+    throw new TrivetError({
+      kind: "invalid",
+      op: "socket.bind",
+      subject: path,
+      message: `socket path ${candidate} is longer than ${MAX_PATH_BYTES} bytes: choose a shorter directory`,
+    });
+  }
+  return name;
+}
+
+/** Whether a process accepts connections at `path`. */
+export function isLiveSocket(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path });
+    const settle = (live: boolean) => {
+      socket.destroy();
+      resolve(live);
+    };
+    socket.setTimeout(PROBE_TIMEOUT_MS, () => settle(true)); // it queues us without accepting: busy, not gone
+    socket.once("connect", () => settle(true));
+    socket.once("error", (error: NodeJS.ErrnoException) =>
+      settle(!["ECONNREFUSED", "ENOENT", "ENOTSOCK"].includes(error.code ?? "")),
+    );
+  });
+}
+
+/** Gives the socket bound at `privateSocketPath(path)` its public name, with mode 0600. */
+export async function publishSocket(path: string): Promise<PublishedSocket> {
+  const own = privateSocketPath(path);
+  try {
+    await chmod(own, SOCKET_MODE);
+    const { ino } = await lstat(own);
+    await claimName(own, path);
+    await unlink(own);
+    return { path, withdraw: () => withdraw(path, ino) };
+  } catch (error) {
+    await unlink(own).catch(() => undefined);
+    throw fromNodeError(error, "socket.publish", path);
+  }
+}
+
+async function claimName(own: string, path: string): Promise<void> {
+  for (;;) {
+    try {
+      return await link(own, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    await removeStale(path);
+  }
+}
+
+async function removeStale(path: string): Promise<void> {
+  const seen = await lstat(path).catch(() => undefined);
+  if (!seen) return;
+  if (!seen.isSocket()) throw taken(path, "is not a socket: remove it, or choose another path");
+  if (await isLiveSocket(path)) throw taken(path, "is served by another process: stop that one first");
+  // Another starter may have replaced it since: move it aside and look again before anything is deleted.
+  const aside = `${privateSocketPath(path)}~`;
+  await rename(path, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  const moved = await lstat(aside).catch(() => undefined);
+  if (moved && moved.ino !== seen.ino) {
+    await link(aside, path).catch(() => undefined);
+    await unlink(aside);
+    throw taken(path, "was taken by another process just now");
+  }
+  if (moved) await unlink(aside);
+}
+
+function taken(path: string, why: string): TrivetError {
+  return new TrivetError({
+    kind: "conflict",
+    op: "socket.publish",
+    subject: path,
+    message: `${path} ${why}`,
+  });
+}
+
+async function withdraw(path: string, ino: number): Promise<void> {
+  const present = await lstat(path).catch(() => undefined);
+  if (present?.ino === ino) await unlink(path).catch(() => undefined);
+}
+
+/** Listens on `path` with a server of `node:net`. The directory is made with mode 0700 where it is missing. */
+export async function listenUnix(server: Server, path: string): Promise<PublishedSocket> {
+  const own = privateSocketPath(path);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await unlink(own).catch(() => undefined); // left by a process that had our pid
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(own, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+  } catch (error) {
+    throw fromNodeError(error, "socket.listen", path);
+  }
+  return publishSocket(path).catch((error) => {
+    server.close();
+    throw error;
+  });
+}
+
+/** `unix:///run/x.sock`, `unix:/run/x.sock` or a bare absolute path, as a path; undefined for anything else. */
+export function parseUnixAddress(address: string): string | undefined {
+  const path = address.replace(/^unix:(\/\/)?(?=\/)/, "");
+  return path.startsWith("/") ? path : undefined;
+}

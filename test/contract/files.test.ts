@@ -1,0 +1,28 @@
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "vitest";
+import { createFiles } from "../../src/host/files.ts";
+import { createSyscalls } from "../../src/host/syscall.ts";
+import { createFakeFiles } from "../fakes/files.ts";
+import { filesContract } from "./files.ts";
+
+describe("the fake file system keeps the contract", () => {
+  test.each(filesContract)("$title", async ({ run }) => {
+    const files = createFakeFiles({ directories: ["/work"] });
+    await run({ files, root: "/work", symlink: async (target, path) => files.symlink(target, path) });
+  });
+});
+
+describe("the real file system keeps the contract", () => {
+  const files = createFiles(createSyscalls());
+
+  test.each(filesContract)("$title", async ({ run }) => {
+    const root = await mkdtemp(join(tmpdir(), "trivet-files-"));
+    try {
+      await run({ files, root, symlink });
+    } finally {
+      await rm(root, { recursive: true });
+    }
+  });
+});

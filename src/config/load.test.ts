@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import { criFileSchema } from "./cri.ts";
+import { ConfigError, loadConfig } from "./load.ts";
+
+const file = (text: string) => ({ path: "/etc/trivet/config.yaml", text });
+
+function problemsOf(text: string, overrides: { path: string; from: string; value: unknown }[] = []) {
+  try {
+    loadConfig(criFileSchema, { file: file(text), overrides });
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).problems;
+  }
+  return [];
+}
+
+describe("the configuration", () => {
+  it("is complete with nothing given", () => {
+    expect(loadConfig(criFileSchema, { overrides: [] })).toEqual({
+      logLevel: "info",
+      cri: {
+        listen: "/run/trivet/cri.sock",
+        upstream: "/run/containerd/containerd.sock",
+        drainSeconds: 10_000,
+      },
+    });
+  });
+
+  it("takes the file over the defaults, and later overrides over the file", () => {
+    const config = loadConfig(criFileSchema, {
+      file: file("logLevel: warn\ncri:\n  listen: unix:///a.sock\n  upstream: unix:///b.sock\n"),
+      overrides: [
+        { path: "cri.listen", from: "environment variable X", value: "unix:///c.sock" },
+        { path: "cri.listen", from: "--listen", value: "unix:///d.sock" },
+      ],
+    });
+    expect(config.logLevel).toBe("warn");
+    expect(config.cri).toMatchObject({ listen: "/d.sock", upstream: "/b.sock" });
+  });
+
+  it("lists every problem at once, each with its path and where it came from", () => {
+    const text = "logLevel: loud\ncri:\n  lisen: unix:///a\n  policyDir: relative\n";
+    const problems = problemsOf(text, [
+      { path: "cri.upstream", from: "--upstream", value: "tcp://1.2.3.4" },
+      { path: "cri.metricsAddress", from: "--metrics-address", value: "localhost" },
+    ]);
+    expect(problems).toEqual([
+      expect.stringMatching(/^logLevel \(\/etc\/trivet\/config\.yaml\): must be one of debug/),
+      expect.stringMatching(/^cri\.upstream \(--upstream\): must be a socket such as/),
+      expect.stringMatching(/^cri\.policyDir \(\/etc\/trivet\/config\.yaml\): must be an absolute path/),
+      expect.stringMatching(/^cri\.metricsAddress \(--metrics-address\): must be HOST:PORT/),
+      expect.stringMatching(/^cri\.lisen \(\/etc\/trivet\/config\.yaml\): no such setting/),
+    ]);
+  });
+
+  it.each([
+    ["is broken", "cri: [", /config\.yaml: /],
+    ["is a list", "- a\n", /must hold a mapping/],
+    ["names a setting twice", "cri: {}\ncri: {}\n", /unique/],
+  ])("refuses a file that %s", (_, text, expected) => {
+    expect(problemsOf(text)).toEqual(expect.arrayContaining([expect.stringMatching(expected)]));
+  });
+
+  it.each([
+    ["127.0.0.1:0", { host: "127.0.0.1", port: 0 }],
+    ["[::1]:9808", { host: "::1", port: 9808 }],
+    ["localhost:65536", undefined],
+    ["::1:80", undefined],
+    ["[localhost]:80", undefined],
+  ])("reads the address %s", (value, expected) => {
+    const overrides = [{ path: "cri.metricsAddress", from: "--metrics-address", value }];
+    if (expected) expect(loadConfig(criFileSchema, { overrides }).cri.metricsAddress).toEqual(expected);
+    else expect(() => loadConfig(criFileSchema, { overrides })).toThrow(ConfigError);
+  });
+
+  it("reads seconds from a flag and from the file alike", () => {
+    const fromFile = loadConfig(criFileSchema, { file: file("cri: { drainSeconds: 2.5 }"), overrides: [] });
+    const override = { path: "cri.drainSeconds", from: "--drain-seconds", value: "2.5" };
+    expect(fromFile.cri.drainSeconds).toBe(2_500);
+    expect(loadConfig(criFileSchema, { overrides: [override] }).cri.drainSeconds).toBe(2_500);
+    expect(problemsOf("cri: { drainSeconds: soon }")).toHaveLength(1);
+  });
+});

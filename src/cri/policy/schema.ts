@@ -1,0 +1,143 @@
+/**
+ * What a RuntimePolicy file may say, and what it means. Pure: text in, policies or every problem out. Problems
+ * carry the path of the field, so that a file can be mended in one go.
+ */
+import * as v from "valibot";
+import { parseAllDocuments } from "yaml";
+import { TrivetError } from "../../errors.ts";
+
+export const policyApiVersion = "trivet.dev/v1alpha1";
+
+/** The calls that a policy can change today. */
+export const policyMethods = ["RunPodSandbox", "CreateContainer"] as const;
+export type PolicyMethod = (typeof policyMethods)[number];
+
+/** The fields that `add` knows, as written in the request of each method. */
+export const additionPaths = ["config.envs", "config.labels", "config.annotations"] as const;
+export type AdditionPath = (typeof additionPaths)[number];
+
+/** Adds each entry whose key is not there yet; what is there stays as it is. */
+export interface Addition {
+  readonly path: AdditionPath;
+  readonly entries: ReadonlyMap<string, string>;
+}
+
+export interface RuntimePolicy {
+  readonly name: string;
+  readonly methods: ReadonlySet<PolicyMethod>;
+  /** Pod namespaces; undefined for all but the exempt ones. */
+  readonly namespaces: ReadonlySet<string> | undefined;
+  readonly additions: readonly Addition[];
+}
+
+export interface PolicySource {
+  /** Shown in errors. */
+  readonly file: string;
+  readonly text: string;
+}
+
+// Kubernetes' own bookkeeping (pod uid, hashes, restart counts): a kubelet that reads it changed loses its pods.
+const RESERVED_KEY = /^io\.kubernetes\.|^([a-z0-9.-]+\.)?(kubernetes|k8s)\.io\//;
+const ENV_NAME = /^[^=\0]+$/;
+
+const names = (what: string) => v.pipe(v.string(`${what} must be text`), v.minLength(1, `${what} is empty`));
+
+const mutationSchema = v.pipe(
+  v.strictObject({
+    op: v.literal("add", 'only "add" is known'),
+    path: v.picklist(additionPaths, `must be one of ${additionPaths.join(", ")}`),
+    values: v.pipe(
+      v.record(names("a name"), v.string('must be text: put it in quotes, as in "8080"')),
+      v.check((values) => Object.keys(values).length > 0, "names nothing to add"),
+    ),
+  }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const key of Object.keys(dataset.value.values)) {
+      const problem = keyProblem(dataset.value.path, key);
+      if (problem) addIssue({ message: `values["${key}"]: ${problem}` });
+    }
+  }),
+);
+
+function keyProblem(path: AdditionPath, key: string): string | undefined {
+  if (path === "config.envs") return ENV_NAME.test(key) ? undefined : "is no name of an environment variable";
+  return RESERVED_KEY.test(key) ? "belongs to Kubernetes: choose a key of your own domain" : undefined;
+}
+
+const policySchema = v.strictObject({
+  apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),
+  kind: v.literal("RuntimePolicy", "must be RuntimePolicy"),
+  metadata: v.strictObject({ name: names("the name") }),
+  spec: v.pipe(
+    v.strictObject({
+      methods: v.pipe(
+        v.array(v.picklist(policyMethods, `must be one of ${policyMethods.join(", ")}`)),
+        v.minLength(1, "names no method"),
+      ),
+      namespaces: v.optional(v.pipe(v.array(names("a namespace")), v.minLength(1, "names no namespace"))),
+      mutations: v.pipe(v.array(mutationSchema), v.minLength(1, "changes nothing")),
+    }),
+    v.check(
+      ({ methods, mutations }) =>
+        !methods.includes("RunPodSandbox") || mutations.every(({ path }) => path !== "config.envs"),
+      "a sandbox has no environment: config.envs goes with CreateContainer alone",
+    ),
+  ),
+});
+
+type PolicyDocument = v.InferOutput<typeof policySchema>;
+
+function toPolicy({ metadata, spec }: PolicyDocument): RuntimePolicy {
+  return {
+    name: metadata.name,
+    methods: new Set(spec.methods),
+    namespaces: spec.namespaces && new Set(spec.namespaces),
+    additions: spec.mutations.map(({ path, values }) => ({ path, entries: new Map(Object.entries(values)) })),
+  };
+}
+
+function readFile({ file, text }: PolicySource, problems: string[]): RuntimePolicy[] {
+  const found: RuntimePolicy[] = [];
+  for (const [index, document] of parseAllDocuments(text).entries()) {
+    const where = index === 0 ? file : `${file} (document ${index + 1})`;
+    if (document.errors.length > 0) {
+      problems.push(...document.errors.map((error) => `${where}: ${error.message.split("\n")[0]}`));
+      continue;
+    }
+    const value: unknown = document.toJS();
+    if (value === null) continue;
+    const result = v.safeParse(policySchema, value);
+    if (result.success) found.push(toPolicy(result.output));
+    else problems.push(...result.issues.map((issue) => `${where}: ${describeIssue(issue)}`));
+  }
+  return found;
+}
+
+function describeIssue(issue: v.BaseIssue<unknown>): string {
+  const path = v.getDotPath(issue) ?? "the document";
+  // A strict object reports its unknown keys with the expected type "never".
+  if (issue.kind === "schema" && issue.expected === "never") return `${path}: no such field`;
+  return `${path}: ${issue.received === "undefined" ? "is missing" : issue.message}`;
+}
+
+/**
+ * All policies of these files, in the order given. All or nothing: one bad field anywhere is an error of kind
+ * `invalid` that lists every problem of every file.
+ */
+export function parsePolicies(sources: readonly PolicySource[]): RuntimePolicy[] {
+  const problems: string[] = [];
+  const policies = sources.flatMap((source) => readFile(source, problems));
+  const seen = new Set<string>();
+  for (const { name } of policies) {
+    if (seen.has(name)) problems.push(`${name}: two policies have this name`);
+    seen.add(name);
+  }
+  if (problems.length === 0) return policies;
+  throw new TrivetError({
+    kind: "invalid",
+    op: "policy.parse",
+    subject: sources.map(({ file }) => file).join(", "),
+    message: `the policies cannot be used:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
+  });
+}

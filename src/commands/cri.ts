@@ -5,7 +5,7 @@ import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from ".
 import { createCalls } from "../cri/calls.ts";
 import type { RuntimePolicy } from "../cri/policy/schema.ts";
 import type { CallRecord } from "../cri/record/call-record.ts";
-import { createProxy, type Proxy } from "../cri/tap/proxy.ts";
+import { createProxy } from "../cri/tap/proxy.ts";
 import { listenUnix } from "../host/unix-socket.ts";
 import type { HealthServer } from "../observe/health.ts";
 import { createLog, type Log } from "../observe/log.ts";
@@ -126,7 +126,7 @@ async function run(config: CriConfig, log: Log): Promise<void> {
     : [];
   const observers = await startObservers(config, log);
   const hooks = createCalls({ policies, record: observers.record, nowMs: () => Date.now() });
-  const proxy: Proxy = createProxy({ upstreamPath: config.upstream, hooks, log });
+  const proxy = createProxy({ upstreamPath: config.upstream, hooks, log });
   const server = createServer({ allowHalfOpen: true }, (client) => proxy.accept(client));
   const published = await listenUnix(server, config.listen);
   log.info("ready", {

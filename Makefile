@@ -1,0 +1,42 @@
+# What people run. `make` alone lists it. Everything works from a fresh clone: npm packages and the pinned Node.js
+# come from the lockfile, Debian packages are installed where that is allowed, and named where it is not.
+
+SHELL := /bin/sh
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e bench check fmt bundle
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: node_modules/.installed ## one pod through CSI, CNI and CRI on this machine, shown and taken down (root); SIMULATE=1 needs no root
+ifeq ($(SIMULATE),1)
+	@bin/trivet demo --simulate
+else
+	@hack/debian-packages containerd runc busybox-static containernetworking-plugins
+	@bin/trivet demo
+endif
+
+test: node_modules/.installed ## format, lint, types, and every test that needs no root
+	@hack/run-tests
+
+e2e: node_modules/.installed ## tests with a real containerd, namespaces and mounts (root)
+	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables
+	@vitest run --project e2e
+
+bench: node_modules/.installed ## measure the proxy against the direct connection, side by side
+	@node test/bench/tap.ts
+
+check: node_modules/.installed ## format, lint and types only
+	@npm run --silent check
+
+fmt: node_modules/.installed ## format the sources and apply the safe fixes of the linter
+	@npm run --silent fmt
+
+bundle: node_modules/.installed ## dist/trivet: one program that starts without node_modules
+	@node hack/bundle.ts
+
+node_modules/.installed: package-lock.json hack/install-npm-packages
+	@hack/install-npm-packages
+	@touch $@

@@ -61,6 +61,8 @@ export interface Files {
   rmdir(path: string): Promise<void>;
   list(path: string): Promise<{ readonly name: string; readonly kind: EntryKind }[]>;
   stat(path: string): Promise<FileStat>;
+  /** The same place without symbolic links, `.` and `..` on the way: the form in which mountinfo names it. */
+  realPath(path: string): Promise<string>;
   setMode(path: string, mode: number): Promise<void>;
   setOwner(path: string, uid: number, gid: number): Promise<void>;
   /** A tree, without following links and without leaving its file system. Only for what no tenant can still change. */
@@ -176,6 +178,7 @@ export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
         })),
       ),
     stat: (path) => attempt("file.stat", path, async () => toStat(await fs.lstat(path, { bigint: true }))),
+    realPath: (path) => attempt("file.realpath", path, () => fs.realpath(path)),
     setMode: (path, mode) => attempt("file.chmod", path, () => fs.chmod(path, mode)),
     setOwner: (path, uid, gid) => attempt("file.chown", path, () => fs.lchown(path, uid, gid)),
     removeTree: (path) => attempt("file.remove", path, () => removeTree(path)),

@@ -10,6 +10,15 @@ import { errnoError } from "./errno.ts";
 export interface Syscalls {
   /** mount(2). May block on a slow disk, so it runs on koffi's pool. */
   mount(source: string, target: string, fsType: string, flags: number, data: string): Promise<void>;
+  /**
+   * open_tree(2) with OPEN_TREE_CLONE: a copy of the mount of `path`, attached nowhere yet; a final symbolic link is
+   * refused by the caller's later steps, never followed. Gives a descriptor, which closing drops the copy with.
+   */
+  cloneMount(path: string): Promise<number>;
+  /** mount_setattr(2) on such a descriptor: MOUNT_ATTR_* bits to set and to clear. */
+  setMountAttributes(fd: number, set: number, clear: number): Promise<void>;
+  /** move_mount(2): attaches the copy at `target`, all attributes included, in one step. */
+  attachMount(fd: number, target: string): Promise<void>;
   /** umount2(2). May block. */
   unmount(target: string, flags: number): Promise<void>;
   /** flock(2), which waits for as long as another holds the lock. */
@@ -23,6 +32,8 @@ export interface Syscalls {
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): void;
   /** send(2); gives the number of bytes sent. */
   send(fd: number, data: Uint8Array, flags: number): number;
+  /** send(2) on koffi's pool, for requests that the kernel works on for long before it returns. */
+  sendAsync(fd: number, data: Uint8Array, flags: number): Promise<void>;
   /** recv(2) into `buffer`; gives the number of bytes received. */
   recv(fd: number, buffer: Uint8Array, flags: number): number;
   close(fd: number): void;
@@ -30,6 +41,19 @@ export interface Syscalls {
 
 type LibraryFunction = ReturnType<LibraryHandle["func"]>;
 type Async = (...args: unknown[]) => Promise<number>;
+
+// Numbers of calls that came after 5.1 are the same on every processor; glibc wraps them only from 2.36 on.
+const SYS_OPEN_TREE = 428;
+const SYS_MOVE_MOUNT = 429;
+const SYS_MOUNT_SETATTR = 442;
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_EMPTY_PATH = 0x1000;
+const OPEN_TREE_CLONE = 1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
+const MOVE_MOUNT_F_EMPTY_PATH = 4;
+/** sizeof(struct mount_attr): four 64-bit numbers. */
+const MOUNT_ATTR_BYTES = 32;
 
 function requireInteger(op: string, values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values)) {
@@ -54,7 +78,7 @@ function requireText(op: string, values: Readonly<Record<string, string>>): void
 function asynchronous(
   fn: LibraryFunction,
   op: string,
-): (subject: string, ...args: unknown[]) => Promise<void> {
+): (subject: string, ...args: unknown[]) => Promise<number> {
   const call: Async = (...args) =>
     new Promise((resolve, reject) => {
       // The errno belongs to the thread that made the call; koffi hands it over inside this callback.
@@ -66,6 +90,7 @@ function asynchronous(
   return async (subject, ...args) => {
     const result = await call(...args);
     if (result < 0) throw errnoError(-result, op, subject);
+    return result;
   };
 }
 
@@ -95,11 +120,50 @@ export function createSyscalls(): Syscalls {
       requireInteger("flock", { fd, operation });
       await flock(`fd ${fd}`, fd, operation);
     },
+    ...createMountCalls(libc),
     ...createSocketCalls(libc),
   };
 }
 
-type SocketCalls = Pick<Syscalls, "setns" | "socket" | "bind" | "setsockopt" | "send" | "recv" | "close">;
+type MountCalls = Pick<Syscalls, "cloneMount" | "setMountAttributes" | "attachMount">;
+
+function createMountCalls(libc: LibraryHandle): MountCalls {
+  const openTree = asynchronous(
+    libc.func("syscall", "long", ["long", "int", "const char *", "uint"]),
+    "open_tree",
+  );
+  const moveMount = asynchronous(
+    libc.func("syscall", "long", ["long", "int", "const char *", "int", "const char *", "uint"]),
+    "move_mount",
+  );
+  const setAttributes = asynchronous(
+    libc.func("syscall", "long", ["long", "int", "const char *", "uint", "const uint8_t *", "size_t"]),
+    "mount_setattr",
+  );
+  return {
+    cloneMount(path) {
+      requireText("open_tree", { path });
+      const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+      return openTree(path, SYS_OPEN_TREE, AT_FDCWD, path, flags);
+    },
+    async setMountAttributes(fd, set, clear) {
+      requireInteger("mount_setattr", { fd, set, clear });
+      const attributes = Buffer.alloc(MOUNT_ATTR_BYTES); // propagation and the user namespace stay as they are
+      new BigUint64Array(attributes.buffer, attributes.byteOffset, 2).set([BigInt(set), BigInt(clear)]);
+      await setAttributes(`fd ${fd}`, SYS_MOUNT_SETATTR, fd, "", AT_EMPTY_PATH, attributes, MOUNT_ATTR_BYTES);
+    },
+    async attachMount(fd, target) {
+      requireText("move_mount", { target });
+      requireInteger("move_mount", { fd });
+      await moveMount(target, SYS_MOVE_MOUNT, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+    },
+  };
+}
+
+type SocketCalls = Pick<
+  Syscalls,
+  "setns" | "socket" | "bind" | "setsockopt" | "send" | "sendAsync" | "recv" | "close"
+>;
 
 function createSocketCalls(libc: LibraryHandle): SocketCalls {
   const setns = libc.func("int setns(int fd, int nstype)");
@@ -109,6 +173,7 @@ function createSocketCalls(libc: LibraryHandle): SocketCalls {
     "int setsockopt(int fd, int level, int name, const uint8_t *value, uint length)",
   );
   const send = libc.func("long send(int fd, const uint8_t *data, size_t length, int flags)");
+  const sendAsync = asynchronous(send, "send");
   const recv = libc.func("long recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)");
   const close = libc.func("int close(int fd)");
   const checked = (op: string, fd: number, result: number): number => {
@@ -136,6 +201,10 @@ function createSocketCalls(libc: LibraryHandle): SocketCalls {
     send(fd, data, flags) {
       requireInteger("send", { fd, flags });
       return checked("send", fd, Number(send(fd, data, data.length, flags)));
+    },
+    async sendAsync(fd, data, flags) {
+      requireInteger("send", { fd, flags });
+      await sendAsync(`fd ${fd}`, fd, data, data.length, flags);
     },
     recv(fd, buffer, flags) {
       requireInteger("recv", { fd, flags });

@@ -83,6 +83,7 @@ const refusals: readonly (readonly [title: string, kind: string, op: string, sub
   ["list of nothing", "not-found", "file.list", "none", (f, r) => f.list(`${r}/none`)],
   ["list of a file", "io", "file.list", "file", (f, r) => f.list(`${r}/file`)],
   ["stat of nothing", "not-found", "file.stat", "none", (f, r) => f.stat(`${r}/none`)],
+  ["realPath of nothing", "not-found", "file.realpath", "none", (f, r) => f.realPath(`${r}/none`)],
   ["chmod of nothing", "not-found", "file.chmod", "none", (f, r) => f.setMode(`${r}/none`, 0o600)],
   ["chown of nothing", "not-found", "file.chown", "none", (f, r) => f.setOwner(`${r}/none`, 0, 0)],
   ["removal of nothing", "not-found", "file.remove", "none", (f, r) => f.removeTree(`${r}/none`)],
@@ -160,6 +161,16 @@ const behaviour: readonly ContractCase<FilesUnderTest>[] = [
       expect((await under.files.stat(`${under.root}/link`)).kind).toBe("symlink");
       expect(String(await under.files.read(`${under.root}/link`))).toBe("content");
       expect(String(await under.files.read(`${under.root}/away/child`))).toBe("child");
+    },
+  },
+  {
+    title: "realPath follows the links on the way and at the end",
+    async run(under) {
+      await prepare(under);
+      const { files } = under;
+      const root = await files.realPath(under.root);
+      expect(await files.realPath(`${under.root}/away/../away`)).toBe(`${root}/full`);
+      expect(await files.realPath(`${under.root}/empty`)).toBe(`${root}/empty`);
     },
   },
   {

@@ -14,7 +14,7 @@ export type { Survival } from "./files-tree.ts";
 /** The `op` of the errors of `src/host/files.ts`: the hook gets the same names. */
 export type FileOp = `file.${
   | ("read" | "create" | "open" | "sync" | "mkdir" | "rename" | "link" | "unlink" | "rmdir" | "list" | "stat")
-  | ("chmod" | "chown" | "remove" | "space" | "write" | "lock")}`;
+  | ("chmod" | "chown" | "remove" | "space" | "write" | "lock" | "realpath")}`;
 
 /** Called around each effect; `removeTree` shows as `file.remove` with an `unlink` or `rmdir` per entry within. */
 export type EffectHook = (op: FileOp, path: string, when: "before" | "after", from?: string) => void;
@@ -187,6 +187,23 @@ class Fake implements FakeFiles {
 
   stat(path: string): Promise<FileStat> {
     return this.#effect("file.stat", path, () => statOf(this.#find(path, "file.stat")));
+  }
+
+  realPath(path: string): Promise<string> {
+    return this.#effect("file.realpath", path, () => {
+      const names: string[] = [];
+      const visit = (wanted: Inode, at: Inode): boolean => {
+        if (wanted === at) return true;
+        for (const [name, child] of at.entries) {
+          names.push(name);
+          if (visit(wanted, child)) return true;
+          names.pop();
+        }
+        return false;
+      };
+      visit(this.#find(path, "file.realpath", true), this.#tree.root);
+      return `/${names.join("/")}`;
+    });
   }
 
   setMode(path: string, mode: number): Promise<void> {

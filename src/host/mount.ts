@@ -1,0 +1,110 @@
+/**
+ * Bind mounts and the mount table. A bind mount appears with all its flags in one step (open_tree, mount_setattr,
+ * move_mount): there is no moment at which a read-only one can be written, and a crash leaves all of it or nothing.
+ * Must not decide what is mounted where, nor unmount more than it is told to.
+ */
+import { readFile } from "node:fs/promises";
+import { fromNodeError } from "./errno.ts";
+import type { Syscalls } from "./syscall.ts";
+
+/** Flags that a bind mount can carry beyond those of the mount that it shows. */
+export const bindFlags = ["nosuid", "nodev", "noexec", "noatime", "nodiratime"] as const;
+export type BindFlag = (typeof bindFlags)[number];
+
+export interface BindOptions {
+  readonly readOnly: boolean;
+  readonly flags: readonly BindFlag[];
+}
+
+/** One line of /proc/self/mountinfo (proc(5)), with its octal escapes undone. */
+export interface MountInfo {
+  readonly id: number;
+  readonly parentId: number;
+  /** `major:minor` of the file system. */
+  readonly device: string;
+  /** The directory within the file system that is mounted: `/` unless it is a bind mount or a subvolume. */
+  readonly root: string;
+  readonly mountPoint: string;
+  /** Options of this mount: `rw`, `nosuid`, `relatime` and so on. */
+  readonly options: readonly string[];
+  readonly fsType: string;
+  readonly source: string;
+}
+
+export interface Mounts {
+  /** Shows the directory `source`, without what is mounted below it, at the existing directory `target`. */
+  bind(source: string, target: string, options: BindOptions): Promise<void>;
+  /** Takes away the topmost mount at exactly `target`; `precondition` while it is in use, `io` if none is there. */
+  unmount(target: string): Promise<void>;
+  /** The mount table of this process, in the order in which the kernel lists it: a later mount lies over an earlier. */
+  list(): Promise<readonly MountInfo[]>;
+}
+
+// linux/mount.h
+const MOUNT_ATTR_RDONLY = 0x1;
+const MOUNT_ATTR__ATIME = 0x70;
+const UMOUNT_NOFOLLOW = 8;
+const attributeOf: Readonly<Record<BindFlag, number>> = {
+  nosuid: 0x2,
+  nodev: 0x4,
+  noexec: 0x8,
+  noatime: 0x10,
+  nodiratime: 0x80,
+};
+
+type MountSyscalls = Pick<
+  Syscalls,
+  "cloneMount" | "setMountAttributes" | "attachMount" | "unmount" | "close"
+>;
+
+export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/self/mountinfo"): Mounts {
+  return {
+    async bind(source, target, { readOnly, flags }) {
+      const set = flags.reduce((bits, flag) => bits | attributeOf[flag], readOnly ? MOUNT_ATTR_RDONLY : 0);
+      // The access-time modes are one field, not bits: the kernel wants it cleared whenever it is set.
+      const clear = flags.includes("noatime") ? MOUNT_ATTR__ATIME : 0;
+      const fd = await syscalls.cloneMount(source);
+      try {
+        if (set !== 0) await syscalls.setMountAttributes(fd, set, clear);
+        await syscalls.attachMount(fd, target);
+      } finally {
+        syscalls.close(fd);
+      }
+    },
+    unmount: (target) => syscalls.unmount(target, UMOUNT_NOFOLLOW),
+    async list() {
+      try {
+        return parseMountInfo(await readFile(mountInfoPath, "utf8"));
+      } catch (error) {
+        throw fromNodeError(error, "mount.list", mountInfoPath);
+      }
+    },
+  };
+}
+
+/** The lines of a mountinfo file. A line that is not one is left out: the kernel may add, it does not change. */
+export function parseMountInfo(text: string): MountInfo[] {
+  return text.split("\n").flatMap((line) => {
+    const fields = line.split(" ");
+    const [id, parentId, device, root, mountPoint, options] = fields;
+    const [fsType, source] = fields.slice(fields.indexOf("-", 6) + 1);
+    if (!id || !parentId || !device || !root || !mountPoint || !options || !fsType) return [];
+    return {
+      id: Number(id),
+      parentId: Number(parentId),
+      device,
+      root: unescapeOctal(root),
+      mountPoint: unescapeOctal(mountPoint),
+      options: options.split(","),
+      fsType: unescapeOctal(fsType),
+      source: unescapeOctal(source ?? ""),
+    };
+  });
+}
+
+/** The kernel writes blank, tab, newline and backslash as `\040` and so on, byte by byte. */
+function unescapeOctal(field: string): string {
+  return field.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

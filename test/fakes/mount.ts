@@ -1,0 +1,128 @@
+/**
+ * `Mounts` in memory. With fake files beside it, a mount point cannot be removed (EBUSY), as on Linux; what is
+ * below a mount point is not shown through it. A power cut takes every mount, a killed process none.
+ */
+import { posix } from "node:path";
+import { TrivetError } from "../../src/errors.ts";
+import { errnoError } from "../../src/host/errno.ts";
+import type { Files } from "../../src/host/files.ts";
+import type { BindOptions, MountInfo, Mounts } from "../../src/host/mount.ts";
+import type { FakeFiles } from "./files.ts";
+
+export type MountOp = "mount.list" | "open_tree" | "move_mount" | "umount2";
+
+export interface FakeMountsOptions {
+  /** Where sources and targets are looked up; the real ones work too. */
+  readonly files: Pick<Files, "stat" | "realPath">;
+  /** Set where the files are fake as well, so that a mount point is busy. */
+  readonly busy?: Pick<FakeFiles, "setDevice">;
+}
+
+export interface FakeMounts extends Mounts {
+  onEffect: ((op: MountOp, path: string, when: "before" | "after") => void) | undefined;
+  /** From now on every effect fails: the process was killed. */
+  halt(): void;
+  /** Another process on the same host, with these files: the mounts are still there unless the power was cut. */
+  restart(options: FakeMountsOptions, powerCut: boolean): FakeMounts;
+  /** Puts a line into the table that nobody asked for: a file system mounted over a target, or a pool's own. */
+  add(mount: Partial<MountInfo> & Pick<MountInfo, "mountPoint">): void;
+}
+
+const ROOT: MountInfo = {
+  ...{ id: 1, parentId: 0, device: "8:1", root: "/", mountPoint: "/", options: ["rw", "relatime"] },
+  ...{ fsType: "ext4", source: "/dev/sda1" },
+};
+
+const inheritable = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
+const MOUNTED_DEVICE = 77n;
+
+export function createFakeMounts(options: FakeMountsOptions): FakeMounts {
+  return createTable(options, [ROOT]);
+}
+
+function createTable(options: FakeMountsOptions, initial: readonly MountInfo[]): FakeMounts {
+  const table = [...initial];
+  let nextId = table.length + 1;
+  let halted = false;
+  const own = async <T>(op: MountOp, path: string, act: () => T | Promise<T>): Promise<T> => {
+    const refuse = () => {
+      if (halted) throw new TrivetError({ kind: "cancelled", op, subject: path, message: "killed" });
+    };
+    refuse();
+    fake.onEffect?.(op, path, "before");
+    refuse();
+    const result = await act();
+    fake.onEffect?.(op, path, "after");
+    refuse();
+    return result;
+  };
+  const fake: FakeMounts = {
+    onEffect: undefined,
+    halt() {
+      halted = true;
+    },
+    restart(next, powerCut) {
+      halted = true;
+      const left = powerCut ? [ROOT] : table;
+      for (const { mountPoint } of left.slice(1)) next.busy?.setDevice(mountPoint, MOUNTED_DEVICE);
+      return createTable(next, left);
+    },
+    add: (mount) => void table.push({ ...ROOT, id: nextId++, parentId: 1, ...mount }),
+    list: () => own("mount.list", "/proc/self/mountinfo", () => [...table]),
+    bind: (source, target, wanted) =>
+      own("move_mount", target, async () => {
+        const line = await describe(options.files, table, { source, target, wanted });
+        options.busy?.setDevice(target, MOUNTED_DEVICE);
+        table.push({ ...line, id: nextId++ });
+      }),
+    unmount: (target) =>
+      own("umount2", target, () => {
+        const at = table.findLastIndex(({ mountPoint }) => mountPoint === target);
+        if (at < 1) throw errnoError("EINVAL", "umount2", target);
+        if (table.some(({ mountPoint }) => mountPoint.startsWith(`${target}/`))) {
+          throw errnoError("EBUSY", "umount2", target);
+        }
+        table.splice(at, 1);
+        if (!table.some(({ mountPoint }) => mountPoint === target)) options.busy?.setDevice(target, 1n);
+      }),
+  };
+  return fake;
+}
+
+interface Bind {
+  readonly source: string;
+  readonly target: string;
+  readonly wanted: BindOptions;
+}
+
+async function describe(
+  files: Pick<Files, "stat" | "realPath">,
+  table: readonly MountInfo[],
+  { source, target, wanted }: Bind,
+): Promise<MountInfo> {
+  const exists = async (op: MountOp, path: string) => {
+    const { kind } = await files.stat(path).catch(() => {
+      throw errnoError("ENOENT", op, path);
+    });
+    if (kind !== "directory") throw errnoError("ENOTDIR", op, path);
+  };
+  await exists("open_tree", source);
+  await exists("move_mount", target);
+  const real = await files.realPath(source);
+  const holds = ({ mountPoint }: MountInfo) => mountPoint === "/" || `${real}/`.startsWith(`${mountPoint}/`);
+  const holder = table
+    .filter(holds)
+    .reduce((a, b) => (b.mountPoint.length >= a.mountPoint.length ? b : a), ROOT);
+  const flags = new Set([
+    ...holder.options.filter((option) => inheritable.includes(option)),
+    ...wanted.flags,
+    ...(wanted.readOnly ? ["ro"] : []),
+  ]);
+  const options = [
+    flags.has("ro") ? "ro" : "rw",
+    ...inheritable.slice(1).filter((flag) => flags.has(flag)),
+    ...(flags.has("noatime") ? [] : ["relatime"]),
+  ];
+  const root = posix.join(holder.root, posix.relative(holder.mountPoint, real));
+  return { ...holder, parentId: holder.id, root, mountPoint: await files.realPath(target), options };
+}

@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "test/**/*.test.ts", "hack/**/*.test.ts"],
           exclude: ["test/e2e/**"],
           testTimeout: 15_000,
         },

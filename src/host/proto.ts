@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { type GrpcObject, loadPackageDefinition, type ServiceClientConstructor } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { packageRoot } from "./package-root.ts";
 
 /** The three APIs: the folder that holds the files, then where each lives in it. */
 const files = {
@@ -19,7 +20,7 @@ const packages: Readonly<Record<Api, readonly string[]>> = {
 };
 
 /** The folder `proto/` of this checkout or bundle. */
-export const protoDirectory = join(import.meta.dirname, "..", "..", "proto");
+export const protoDirectory = join(packageRoot, "proto");
 
 /** The services of one API by name; `Identity`, `Controller` and so on, with `.service` for servers. */
 export function loadServices(

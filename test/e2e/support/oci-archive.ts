@@ -1,0 +1,127 @@
+/**
+ * An OCI image made by hand from one static busybox: a layer with the program and a link for each applet, written
+ * with a small ustar writer of our own. Nothing is downloaded, and the same busybox gives the same image.
+ */
+import { createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { TarWriter } from "./tar.ts";
+
+/** The image's names in containerd: one for containers, one for sandboxes. */
+export const busyboxImage = "trivet.local/busybox:1";
+export const pauseImage = "trivet.local/pause:1";
+
+export const busyboxPath = "/bin/busybox";
+
+/** Applets that get a link of their own in /bin. */
+const applets =
+  "sh ash echo cat env printenv ip ping wget nc nslookup hostname sleep true false ls df mount umount stat id ps kill " +
+  "touch mkdir rmdir rm cp mv ln chmod chown dd head tail wc grep sed awk cut sort tr seq test date sync du find " +
+  "expr printf tee xargs vi time timeout route ifconfig netstat httpd readlink basename dirname uname";
+
+const architectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
+
+interface Blob {
+  readonly digest: string;
+  readonly size: number;
+  readonly content: Buffer;
+}
+
+function blob(content: Buffer | object): Blob {
+  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));
+  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+  return { digest, size: bytes.length, content: bytes };
+}
+
+function layer(busybox: Buffer): Buffer {
+  const tar = new TarWriter();
+  for (const directory of ["bin", "dev", "etc", "proc", "sys", "tmp", "var"]) {
+    tar.directory(`${directory}/`, directory === "tmp" ? 0o1777 : 0o755);
+  }
+  tar.file("bin/busybox", busybox, 0o755);
+  for (const applet of applets.split(" ")) tar.symlink(`bin/${applet}`, "busybox");
+  tar.file(
+    "etc/passwd",
+    Buffer.from("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+  );
+  tar.file("etc/group", Buffer.from("root:x:0:\nnobody:x:65534:\n"));
+  return tar.end();
+}
+
+const mediaType = (kind: string) => `application/vnd.oci.image.${kind}`;
+
+function descriptor(kind: string, { digest, size }: Blob) {
+  return { mediaType: mediaType(kind), digest, size };
+}
+
+/** One image of the layer: its blobs, and its entry in the index. */
+function image(rootfs: Blob, name: string, command: readonly string[]) {
+  const config = blob({
+    architecture: architectures[process.arch] ?? process.arch,
+    os: "linux",
+    config: { Env: ["PATH=/bin"], Entrypoint: command, WorkingDir: "/" },
+    rootfs: { type: "layers", diff_ids: [rootfs.digest] },
+    history: [{ created_by: name }],
+  });
+  const manifest = blob({
+    schemaVersion: 2,
+    mediaType: mediaType("manifest.v1+json"),
+    config: descriptor("config.v1+json", config),
+    layers: [descriptor("layer.v1.tar", rootfs)],
+  });
+  const entry = {
+    ...descriptor("manifest.v1+json", manifest),
+    annotations: { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name },
+  };
+  return { blobs: [config, manifest], entry };
+}
+
+export interface BusyboxImageOptions {
+  /** A statically linked busybox; default: Debian's busybox-static. */
+  readonly busybox?: string;
+}
+
+/**
+ * Writes an OCI image archive with both images to `tarPath`, for `ctr images import`. Throws where busybox is
+ * missing or dynamically linked, since no container could run it then.
+ */
+export async function makeBusyboxImage(
+  tarPath: string,
+  { busybox = busyboxPath }: BusyboxImageOptions = {},
+): Promise<void> {
+  const program = await readFile(busybox).catch((cause: unknown) => {
+    throw new Error(`${busybox} cannot be read: install the package busybox-static`, { cause });
+  });
+  if (isDynamic(program)) {
+    throw new Error(`${busybox} is linked dynamically: install the package busybox-static`);
+  }
+  const rootfs = blob(layer(program));
+  const images = [
+    image(rootfs, busyboxImage, ["sh"]),
+    image(rootfs, pauseImage, ["sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]),
+  ];
+  const tar = new TarWriter();
+  tar.file("oci-layout", Buffer.from(JSON.stringify({ imageLayoutVersion: "1.0.0" })));
+  tar.file(
+    "index.json",
+    Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: images.map(({ entry }) => entry) })),
+  );
+  tar.directory("blobs/", 0o755);
+  tar.directory("blobs/sha256/", 0o755);
+  for (const { digest, content } of [rootfs, ...images.flatMap(({ blobs }) => blobs)]) {
+    tar.file(`blobs/${digest.replace(":", "/")}`, content);
+  }
+  await writeFile(tarPath, tar.end());
+}
+
+const PT_INTERP = 3;
+
+/** Whether an ELF program asks for a dynamic loader. */
+function isDynamic(program: Buffer): boolean {
+  if (program.subarray(0, 5).toString("latin1") !== "\x7fELF\x02") throw new Error("no 64-bit ELF program");
+  const offset = Number(program.readBigUInt64LE(32));
+  const size = program.readUInt16LE(54);
+  const count = program.readUInt16LE(56);
+  return Array.from({ length: count }, (_, index) => program.readUInt32LE(offset + index * size)).includes(
+    PT_INTERP,
+  );
+}

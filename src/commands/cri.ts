@@ -2,6 +2,7 @@
 import { createServer } from "node:net";
 import type { Command } from "commander";
 import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from "../config/cri.ts";
+import { formatTcpAddress } from "../config/values.ts";
 import { createCalls } from "../cri/calls.ts";
 import type { RuntimePolicy } from "../cri/policy/schema.ts";
 import type { CallRecord } from "../cri/record/call-record.ts";
@@ -80,7 +81,7 @@ function toFile({
     listen: `unix://${listen}`,
     upstream: `unix://${upstream}`,
     ...rest,
-    ...(metricsAddress && { metricsAddress: `${metricsAddress.host}:${metricsAddress.port}` }),
+    ...(metricsAddress && { metricsAddress: formatTcpAddress(metricsAddress) }),
     drainSeconds: drainSeconds / 1000,
   };
 }

@@ -31,6 +31,10 @@ function parseTcpAddress(value: string): TcpAddress | undefined {
   return found[1] !== undefined && isIP(host) !== 6 ? undefined : { host, port };
 }
 
+export function formatTcpAddress({ host, port }: TcpAddress): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 /** `HOST:PORT`; an IPv6 address goes in brackets. */
 export const tcpAddress = v.pipe(
   text,

@@ -1,0 +1,136 @@
+/**
+ * The demo on the real machine: a private containerd, Trivet's own processes, the kernel. Everything that it starts
+ * lies below its directory; what Trivet changes of the machine (a sysctl, an nft table) is put back at the end.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type PrivateContainerd, startContainerd } from "../../../test/e2e/support/containerd.ts";
+import { createCsiClient } from "../../../test/fakes/kubelet/csi-client.ts";
+import type { StepRecorder } from "../../../test/fakes/kubelet/timing.ts";
+import { listLeases } from "../../cni/ipam/leases.ts";
+import { TrivetError } from "../../errors.ts";
+import { createCniDeps } from "../host.ts";
+import { createDaemon, type Daemon, socketAnswers } from "./daemon.ts";
+import { type DemoPaths, writeCniFiles, writePolicy } from "./files.ts";
+import { readHostState } from "./host-state.ts";
+import { findLoopbackPlugin } from "./prerequisites.ts";
+import type { DemoLease, Stage } from "./stage.ts";
+import { freeSubnet } from "./subnet.ts";
+
+const IP_FORWARD = "net.ipv4.ip_forward";
+/** The nft table that `trivet node` makes. */
+const NFT_TABLE = "trivet";
+
+function createNode(paths: DemoPaths): Daemon {
+  const csi = createCsiClient(paths.csiSocket);
+  return createDaemon({
+    args: [
+      "node",
+      ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
+      ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
+      ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
+      ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
+    ],
+    logFile: join(paths.logs, "node.log"),
+    ready: async () => {
+      const probe = await csi.call("Probe").catch(() => undefined);
+      return probe !== undefined && (await socketAnswers(paths.cniSocket)());
+    },
+  });
+}
+
+function createCri(paths: DemoPaths): Daemon {
+  return createDaemon({
+    args: [
+      "cri",
+      ...["--listen", `unix://${paths.criSocket}`, "--upstream", `unix://${paths.runtime}/containerd.sock`],
+      ...["--policy-dir", paths.policies, "--call-log", paths.callLog, "--drain-seconds", "5"],
+    ],
+    logFile: join(paths.logs, "cri.log"),
+    ready: socketAnswers(paths.criSocket),
+  });
+}
+
+async function listVolumes(paths: DemoPaths): Promise<string[]> {
+  const directories = [
+    join(paths.pool, "volumes"),
+    join(paths.pool, ".pool/staging"),
+    join(paths.pool, ".pool/trash"),
+  ];
+  const entries = await Promise.all(
+    directories.map(async (directory) =>
+      (await readdir(directory).catch(() => [])).map((name) => join(directory, name)),
+    ),
+  );
+  return entries.flat();
+}
+
+function requireSubnet(routes: string): string {
+  const subnet = freeSubnet(routes);
+  if (subnet !== undefined) return subnet;
+  const message = "no network of 10.190.7.0/24 to 10.253.7.0/24 is free on this machine for the demo's pods";
+  throw new TrivetError({ kind: "precondition", op: "demo.subnet", subject: "routes", message });
+}
+
+/** Refuses to start where a Trivet is at work: the demo would take its nft table away at the end. */
+async function requireNoTrivet(nft: {
+  readMasquerade(table: string): Promise<{ ruleInstalled: boolean }>;
+}): Promise<void> {
+  if (!(await nft.readMasquerade(NFT_TABLE)).ruleInstalled) return;
+  const message = `the nft table "${NFT_TABLE}" exists: Trivet is installed on this machine, and the demo would disturb it`;
+  throw new TrivetError({ kind: "precondition", op: "demo.start", subject: NFT_TABLE, message });
+}
+
+export async function createStage(paths: DemoPaths): Promise<Stage> {
+  const host = await createCniDeps();
+  await requireNoTrivet(host.nft);
+  const subnet = requireSubnet(await readFile("/proc/net/route", "utf8"));
+  const ipForward = await host.sysctl.read(IP_FORWARD);
+  const node = createNode(paths);
+  const cri = createCri(paths);
+  let containerd: PrivateContainerd | undefined;
+  return {
+    paths,
+    subnet,
+    image: "trivet.local/busybox:1",
+    node,
+    cri,
+    async start(steps: StepRecorder) {
+      await writeCniFiles(paths, subnet, await findLoopbackPlugin());
+      await writePolicy(paths);
+      containerd = await steps.run("containerd", `a private one, below ${paths.runtime}`, () =>
+        startContainerd({ root: paths.runtime, cniBinDir: paths.cniBin, cniConfDir: paths.cniConf }),
+      );
+      await steps.run("trivet node", "CSI driver and CNI agent", () => node.start());
+      await steps.run("trivet cri", "in front of that containerd", () => cri.start());
+    },
+    leases: async () => (await listLeases(host, paths.cniState)).map(toDemoLease),
+    async readVolumeFile(volumeId, name) {
+      const path = join(paths.pool, "volumes", volumeId, "data", name);
+      return { path, content: await readFile(path, "utf8") };
+    },
+    volumes: () => listVolumes(paths),
+    async stop() {
+      const parts = [
+        () => cri.stop(),
+        () => node.stop(),
+        () => containerd?.stop(),
+        () => host.nft.removeTable(NFT_TABLE),
+        () => host.sysctl.write(IP_FORWARD, ipForward),
+      ];
+      const failures: unknown[] = [];
+      for (const part of parts) await Promise.resolve(part()).catch((error: unknown) => failures.push(error));
+      if (failures.length > 0) throw failures[0];
+    },
+    async hostState() {
+      const { ruleInstalled, cidrs } = await host.nft.readMasquerade(NFT_TABLE);
+      const table = ruleInstalled || cidrs.length > 0 ? [`nft table ${NFT_TABLE}`] : [];
+      return new Set([...(await readHostState(paths.root)), ...table]);
+    },
+  };
+}
+
+function toDemoLease(lease: Awaited<ReturnType<typeof listLeases>>[number]): DemoLease {
+  const { address, containerId, ifname, state, pod } = lease;
+  return { address, containerId, ifname, state, pod: pod ? `${pod.namespace}/${pod.name}` : "" };
+}

@@ -1,0 +1,39 @@
+/** Builds the real effects. The verbs are the only ones who do. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { type CniDeps, readBootId } from "../cni/deps.ts";
+import type { CsiDeps } from "../csi/deps.ts";
+import { createClock } from "../host/clock.ts";
+import { createFiles } from "../host/files.ts";
+import { createMounts } from "../host/mount.ts";
+import { createNetlink } from "../host/netlink.ts";
+import { createNetns } from "../host/netns.ts";
+import { createNft } from "../host/nft.ts";
+import { createSyscalls, type Syscalls } from "../host/syscall.ts";
+import { createSysctl } from "../host/sysctl.ts";
+
+export async function createCniDeps(syscalls: Syscalls = createSyscalls()): Promise<CniDeps> {
+  const netns = createNetns(syscalls);
+  const sysctl = createSysctl();
+  return {
+    files: createFiles(syscalls),
+    netns,
+    netlink: createNetlink(syscalls, netns),
+    nft: createNft(syscalls),
+    sysctl,
+    clock: createClock(),
+    bootId: await readBootId(sysctl),
+    nonce: () => randomBytes(8).toString("hex"),
+  };
+}
+
+/** gRPC is loaded here and not at the top: the CNI plugin builds its effects without it. */
+export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
+  const { serveGrpc } = await import("../host/grpc.ts");
+  return {
+    files: createFiles(syscalls),
+    mounts: createMounts(syscalls),
+    clock: createClock(),
+    randomUuid: () => randomUUID(),
+    serve: serveGrpc,
+  };
+}

@@ -1,0 +1,86 @@
+/** The services of `trivet node` as one thing to start and stop. The effects are arguments: the demo brings fakes. */
+import { startCniAgent } from "../cni/agent.ts";
+import type { CniDeps } from "../cni/deps.ts";
+import type { NodeConfig } from "../config/node.ts";
+import { formatTcpAddress } from "../config/values.ts";
+import type { CsiDeps } from "../csi/deps.ts";
+import { startCsi } from "../csi/server.ts";
+import { startHealthServer } from "../observe/health.ts";
+import type { Log } from "../observe/log.ts";
+import { createMetrics } from "../observe/metrics.ts";
+import { version } from "../version.ts";
+
+export interface NodeHost {
+  readonly csi: CsiDeps;
+  readonly cni: Omit<CniDeps, "observer">;
+}
+
+export interface NodeServices {
+  /** Ends calls in flight within the bound. */
+  stop(options: { readonly timeoutMs: number }): Promise<void>;
+}
+
+type Stop = (timeoutMs: number) => Promise<void>;
+
+/** Starts what the configuration asks for. If one part cannot start, those before it are stopped again. */
+export async function startNodeServices(config: NodeConfig, host: NodeHost, log: Log): Promise<NodeServices> {
+  const metrics = createMetrics();
+  const stops: Stop[] = [];
+  let notReady: string | undefined = "starting";
+  const stop = async (timeoutMs: number) => {
+    notReady = "stopping";
+    // Together: the bound is for the whole process.
+    await Promise.all(stops.splice(0).map((stopPart) => stopPart(timeoutMs)));
+  };
+  try {
+    // First, so that a probe can see the start itself.
+    const health = await startHealthServer({ ...config.healthAddress, metrics, notReady: () => notReady });
+    stops.push(() => health.stop());
+    if (config.csi.enabled) stops.push(await startCsiPart(config, host, { log, metrics }));
+    if (config.cni.enabled) stops.push(await startCniPart(config, host, { log, metrics }));
+    notReady = undefined;
+    log.info("ready", {
+      node: config.nodeId,
+      health: formatTcpAddress({ ...config.healthAddress, port: health.port }),
+    });
+    return { stop: ({ timeoutMs }) => stop(timeoutMs) };
+  } catch (error) {
+    await stop(0);
+    throw error;
+  }
+}
+
+interface Observers {
+  readonly log: Log;
+  readonly metrics: ReturnType<typeof createMetrics>;
+}
+
+async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Stop> {
+  const csi = await startCsi({
+    endpoint: config.csi.endpoint,
+    nodeId: config.nodeId,
+    driverVersion: version,
+    pools: config.csi.pools,
+    kubeletRoot: config.kubeletRoot,
+    stateDir: config.stateDir,
+    deps: host.csi,
+    log: log.child({ leg: "csi" }),
+    onCall: metrics.callObserver("trivet_csi", "CSI calls served"),
+  });
+  return (timeoutMs) => csi.stop({ timeoutMs });
+}
+
+async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Stop> {
+  const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
+  const agent = await startCniAgent({
+    socketPath: config.cni.socket,
+    deps: {
+      ...host.cni,
+      observer: {
+        call: ({ command, code, ms }) => observe({ method: command, code: String(code), durationMs: ms }),
+      },
+    },
+    log: log.child({ leg: "cni" }),
+  });
+  return (timeoutMs) => agent.stop({ timeoutMs });
+}

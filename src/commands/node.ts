@@ -1,0 +1,119 @@
+/** `trivet node`: the CSI driver and the CNI agent of one node. */
+import type { Command } from "commander";
+import {
+  defaultCniSocket,
+  defaultHealthAddress,
+  defaultKubeletRoot,
+  defaultStateDir,
+  type NodeConfig,
+  nodeFileSchema,
+} from "../config/node.ts";
+import { formatTcpAddress } from "../config/values.ts";
+import { createSyscalls } from "../host/syscall.ts";
+import { createLog, type Log } from "../observe/log.ts";
+import { createCniDeps, createCsiDeps } from "./host.ts";
+import { endOnSignals } from "./life-cycle.ts";
+import { startNodeServices } from "./node-services.ts";
+import { addSettings, printSettings, readSettings, type Setting } from "./settings.ts";
+
+const settings: readonly Setting[] = [
+  {
+    path: "node.nodeId",
+    flag: "--node-id <name>",
+    help: "name of this node in Kubernetes",
+    env: "NODE_NAME",
+  },
+  {
+    path: "node.csi.endpoint",
+    flag: "--csi-endpoint <address>",
+    help: "socket of the CSI driver, unix:///DIR/csi.sock",
+    env: "CSI_ENDPOINT",
+    default: "below the kubelet's directory",
+  },
+  {
+    path: "node.csi.pools",
+    flag: "--pool <pool>",
+    help: "NAME=PATH[,backend=auto|quota|image|directory][,budget=10Gi][,requireMount=true|false]; may be repeated",
+    list: true,
+    default: "default=<state-dir>/pool",
+  },
+  {
+    path: "node.kubeletRoot",
+    flag: "--kubelet-root <dir>",
+    help: "the kubelet's directory; volumes are published only below it",
+    default: defaultKubeletRoot,
+  },
+  {
+    path: "node.stateDir",
+    flag: "--state-dir <dir>",
+    help: "what outlives a boot: the registry of pools",
+    default: defaultStateDir,
+  },
+  {
+    path: "node.cni.socket",
+    flag: "--cni-socket <address>",
+    help: "socket of the CNI agent, unix:///PATH; the plugin's configuration names it too",
+    default: defaultCniSocket,
+  },
+  {
+    path: "node.healthAddress",
+    flag: "--health-address <host:port>",
+    help: "serve /healthz, /readyz and /metrics here",
+    default: defaultHealthAddress,
+  },
+  {
+    path: "node.drainSeconds",
+    flag: "--drain-seconds <seconds>",
+    help: "how long calls in flight may take to end when told to stop",
+    default: "20",
+  },
+  { path: "node.csi.enabled", flag: "--no-csi", help: "do not serve the CSI driver" },
+  { path: "node.cni.enabled", flag: "--no-cni", help: "do not serve the CNI agent" },
+];
+
+export function define(command: Command): void {
+  addSettings(command, settings);
+  command.addHelpText(
+    "after",
+    `
+Example:
+  trivet node --node-id node-1 --pool default=/var/lib/trivet/pool --pool fast=/mnt/nvme,budget=500Gi
+
+It is ready when /readyz says so. SIGTERM lets calls in flight end; a second signal ends it at once.`,
+  );
+  command.action(async () => {
+    const { node, logLevel } = await readSettings(command, settings, nodeFileSchema);
+    if (printSettings(command, { logLevel, node: toFile(node) })) return;
+    await run(node, createLog("node", logLevel));
+  });
+}
+
+/** The settings in force, in the form that the file has. */
+function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig): Record<string, unknown> {
+  return {
+    ...rest,
+    healthAddress: formatTcpAddress(healthAddress),
+    drainSeconds: drainSeconds / 1000,
+    csi: {
+      ...csi,
+      endpoint: `unix://${csi.endpoint}`,
+      pools: csi.pools.map(({ budgetBytes, ...pool }) => ({
+        ...pool,
+        ...(budgetBytes !== undefined && { budget: budgetBytes }),
+      })),
+    },
+    cni: { ...cni, socket: `unix://${cni.socket}` },
+  };
+}
+
+async function run(config: NodeConfig, log: Log): Promise<void> {
+  const syscalls = createSyscalls();
+  const host = { csi: await createCsiDeps(syscalls), cni: await createCniDeps(syscalls) };
+  const services = await startNodeServices(config, host, log);
+  endOnSignals({
+    log,
+    // A little more than the drain itself, which ends by its own bound.
+    timeoutMs: config.drainSeconds + 1_000,
+    stop: () => services.stop({ timeoutMs: config.drainSeconds }),
+  });
+}

@@ -1,0 +1,116 @@
+/** The settings of `trivet node`: the section `node` of the file. */
+import { join } from "node:path";
+import * as v from "valibot";
+import { checkPools, DEFAULT_POOL, type PoolConfig, parsePoolFlag } from "../csi/pool/config.ts";
+import { parseQuantity } from "../csi/pool/quantity.ts";
+import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress, yesNo } from "./values.ts";
+
+export const defaultKubeletRoot = "/var/lib/kubelet";
+/** What outlives a boot: the registry of pools, and the default pool. */
+export const defaultStateDir = "/var/lib/trivet";
+export const defaultCniSocket = "unix:///run/trivet/cni.sock";
+export const defaultHealthAddress = "127.0.0.1:9808";
+const DEFAULT_DRAIN_SECONDS = 20;
+// CSI limits a node id to 256 bytes, and a Kubernetes node name is at most 253.
+const NODE_ID_MAX = 253;
+
+/** Runs a parser that throws, and turns what it throws into an issue of the schema. */
+function parsed<In, Out>(parse: (value: In) => Out) {
+  return v.rawTransform<In, Out>(({ dataset, addIssue, NEVER }) => {
+    try {
+      return parse(dataset.value);
+    } catch (error) {
+      addIssue({ message: error instanceof Error ? error.message : String(error) });
+      return NEVER;
+    }
+  });
+}
+
+const poolObject = v.strictObject({
+  name: text,
+  path: text,
+  backend: v.optional(v.picklist(["auto", "quota", "image", "directory"]), "auto"),
+  budget: v.optional(
+    v.union(
+      [v.pipe(v.number(), v.transform(String)), text],
+      "must be a size such as 10Gi, or a number of bytes",
+    ),
+  ),
+  requireMount: v.optional(yesNo),
+});
+
+function toPool({ budget, requireMount, ...pool }: v.InferOutput<typeof poolObject>): PoolConfig {
+  return {
+    ...pool,
+    requireMount: requireMount ?? pool.name !== DEFAULT_POOL,
+    ...(budget !== undefined && { budgetBytes: parseQuantity("budget", budget) }),
+  };
+}
+
+/** A pool as `--pool` takes it, or as a mapping in the file. */
+const pool = v.lazy((input) =>
+  typeof input === "string" ? v.pipe(text, parsed(parsePoolFlag)) : v.pipe(poolObject, parsed(toPool)),
+) as v.GenericSchema<unknown, PoolConfig>;
+
+const nodeId = v.pipe(
+  text,
+  v.regex(
+    /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/,
+    "must be a node name: letters, digits, dots and dashes",
+  ),
+  v.maxLength(NODE_ID_MAX, `must have at most ${NODE_ID_MAX} characters`),
+);
+
+export const nodeSchema = v.pipe(
+  v.strictObject({
+    nodeId,
+    kubeletRoot: v.optional(absolutePath, defaultKubeletRoot),
+    stateDir: v.optional(absolutePath, defaultStateDir),
+    healthAddress: v.optional(tcpAddress, defaultHealthAddress),
+    drainSeconds: v.optional(seconds, DEFAULT_DRAIN_SECONDS),
+    csi: v.optional(
+      v.strictObject({
+        enabled: v.optional(yesNo, true),
+        endpoint: v.optional(unixAddress),
+        pools: v.optional(
+          v.pipe(
+            v.array(pool, "must be a list of pools"),
+            parsed<PoolConfig[], readonly PoolConfig[]>(checkPools),
+          ),
+        ),
+      }),
+      {},
+    ),
+    cni: v.optional(
+      v.strictObject({
+        enabled: v.optional(yesNo, true),
+        socket: v.optional(unixAddress, defaultCniSocket),
+      }),
+      {},
+    ),
+  }),
+  v.check(({ csi, cni }) => csi.enabled || cni.enabled, "has nothing to serve: csi and cni are both off"),
+  // Defaults that follow from other settings.
+  v.transform((node) => ({
+    ...node,
+    csi: {
+      enabled: node.csi.enabled,
+      endpoint: node.csi.endpoint ?? join(node.kubeletRoot, "plugins/local.csi.trivet.dev/csi.sock"),
+      pools: node.csi.pools ?? [defaultPool(node.stateDir)],
+    },
+  })),
+);
+
+function defaultPool(stateDir: string): PoolConfig {
+  return { name: DEFAULT_POOL, path: join(stateDir, "pool"), backend: "auto", requireMount: false };
+}
+
+/** The whole file as `trivet node` reads it: the other sections are the business of the other verbs. */
+export const nodeFileSchema = v.strictObject({
+  logLevel: v.optional(logLevel, "info"),
+  // An empty section, so that what is missing is reported by its own path.
+  node: v.optional(nodeSchema, {} as { nodeId: string }),
+  cri: v.optional(v.unknown()),
+});
+
+export type NodeConfig = v.InferOutput<typeof nodeSchema>;

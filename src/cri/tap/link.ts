@@ -1,0 +1,221 @@
+/**
+ * The two sockets of one tapped connection: moves bytes between them and the state machine, respects their backpressure, and
+ * closes them in the order that loses nothing. Decides nothing about streams.
+ */
+import { connect, type Socket } from "node:net";
+import type { Log } from "../../observe/log.ts";
+import { cannotDial, connectionLost, stopping } from "./runtime-gone.ts";
+import type { TapMachine } from "./tap-machine.ts";
+import { keepReadingAfterWriteErrors } from "./upstream-socket.ts";
+import { writePieces } from "./write-pieces.ts";
+
+export interface LinkOptions {
+  readonly client: Socket;
+  readonly machine: TapMachine;
+  readonly upstreamPath: string;
+  readonly connectionId: number;
+  readonly log: Log;
+  onClosed(): void;
+}
+
+/** connect(2) says EAGAIN while the listener's queue is full: a busy runtime, not an absent one. */
+const BUSY_RETRY_MS = 20;
+const BUSY_RETRIES = 100;
+/** How long a client is still answered after its first failed call, before it is sent off to dial anew. */
+const STAND_IN_MS = 200;
+/** The same for a client that makes no call at all. */
+const STAND_IN_IDLE_MS = 2_000;
+/** For what the other side still has to do with a connection that we have ended. */
+const FAREWELL_MS = 2_000;
+/** Upstream takes no bytes any more: this long what it still has to say is awaited. */
+const LAST_WORDS_MS = 500;
+/** Unread answers of ours to a client that keeps asking: beyond this its requests wait. */
+const CONTROL_BACKLOG_BYTES = 1 << 20;
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #client: Socket;
+  readonly #machine: TapMachine;
+  #upstream: Socket | undefined;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #standInEnds: "not set" | "when idle" | "after call" = "not set";
+  #clientPaused = true;
+  #upstreamPaused = false;
+  #ended = false;
+  #closed = false;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#client = options.client;
+    this.#machine = options.machine;
+    this.#client.pause();
+    this.#client.on("data", (chunk: Buffer) => {
+      this.#machine.clientBytes(chunk);
+      this.#flush();
+    });
+    this.#client.pause(); // a data listener sets the socket flowing
+    this.#client.on("drain", () => this.#throttle());
+    this.#client.on("error", () => this.#client.destroy());
+    this.#client.on("end", () => this.#clientGone());
+    this.#client.on("close", () => this.#clientGone());
+    this.#dial(BUSY_RETRIES);
+  }
+
+  get machine(): TapMachine {
+    return this.#machine;
+  }
+
+  drain(): void {
+    this.#machine.drain();
+    this.#flush();
+  }
+
+  /** Answers what is open, and ends the connection. */
+  abandon(): void {
+    this.#machine.abandon(stopping);
+    this.#flush();
+  }
+
+  destroy(): void {
+    this.#machine.clientGone();
+    this.#upstream?.destroy();
+    this.#client.destroy();
+    this.#settle();
+  }
+
+  #dial(retries: number): void {
+    const upstream = connect({ path: this.#options.upstreamPath, allowHalfOpen: true });
+    let connected = false;
+    let lost: string | undefined;
+    this.#upstream = upstream;
+    keepReadingAfterWriteErrors(upstream, (code) => {
+      lost ??= code;
+      this.#later(LAST_WORDS_MS, () => upstream.destroy());
+    });
+    upstream.on("error", (error: NodeJS.ErrnoException) => {
+      lost ??= error.code;
+    });
+    upstream.on("connect", () => {
+      connected = true;
+      this.#throttle();
+    });
+    upstream.on("data", (chunk: Buffer) => {
+      this.#machine.upstreamBytes(chunk);
+      this.#flush();
+    });
+    upstream.on("drain", () => this.#throttle());
+    upstream.on("end", () => upstream.destroySoon());
+    upstream.on("close", () => {
+      if (this.#upstream !== upstream) return;
+      if (!connected && lost === "EAGAIN" && retries > 0 && this.#machine.phase === "live") {
+        this.#later(BUSY_RETRY_MS, () => this.#dial(retries - 1));
+        return;
+      }
+      this.#upstreamGone(connected, lost);
+    });
+  }
+
+  #upstreamGone(connected: boolean, code: string | undefined): void {
+    this.#upstream = undefined;
+    const path = this.#options.upstreamPath;
+    if (this.#machine.phase === "live") {
+      const status = connected ? connectionLost(path, code) : cannotDial(path, code ?? "closed");
+      this.#options.log.warn("the runtime is not there", {
+        connection: this.#options.connectionId,
+        reason: status.message,
+        streams: this.#machine.streams,
+      });
+      this.#machine.upstreamGone(status);
+    }
+    this.#flush();
+  }
+
+  #clientGone(): void {
+    this.#machine.clientGone();
+    this.#flush();
+    if (this.#client.destroyed) this.#settle();
+  }
+
+  /** Writes what the machine has for either side, then looks at how the sockets stand. */
+  #flush(): void {
+    const forUpstream = this.#machine.takeForUpstream();
+    if (this.#upstream !== undefined) writePieces(this.#upstream, forUpstream);
+    writePieces(this.#client, this.#machine.takeForClient());
+    if (this.#machine.phase === "outage") this.#limitStandIn();
+    if (this.#machine.phase === "over") this.#end();
+    this.#throttle();
+  }
+
+  /** The first failed call, or a while without any, puts an end to the stand-in's service. */
+  #limitStandIn(): void {
+    const called = this.#machine.answered > 0;
+    const when = called ? "after call" : "when idle";
+    if (this.#standInEnds === when) return;
+    this.#standInEnds = when;
+    this.#later(called ? STAND_IN_MS : STAND_IN_IDLE_MS, () => {
+      this.#machine.sendAway();
+      this.#flush();
+    });
+  }
+
+  /** A side that does not take what is for it stops the other side from sending more. */
+  #throttle(): void {
+    const upstream = this.#upstream;
+    const dialing = upstream?.connecting ?? false;
+    const over = this.#machine.phase === "over";
+    const stopClient =
+      !over &&
+      (dialing ||
+        (upstream?.writableNeedDrain ?? this.#machine.phase === "live") ||
+        this.#client.writableLength > CONTROL_BACKLOG_BYTES);
+    if (stopClient !== this.#clientPaused) {
+      this.#clientPaused = stopClient;
+      if (stopClient) this.#client.pause();
+      else this.#client.resume();
+    }
+    const stopUpstream = this.#client.writableNeedDrain && !over;
+    if (upstream !== undefined && stopUpstream !== this.#upstreamPaused) {
+      this.#upstreamPaused = stopUpstream;
+      if (stopUpstream) upstream.pause();
+      else upstream.resume();
+    }
+  }
+
+  /** end() and not destroy() towards the client: answers may still be on their way to it. */
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { failure } = this.#machine;
+    if (failure !== undefined) {
+      this.#options.log.warn("connection closed", {
+        connection: this.#options.connectionId,
+        reason: failure.message,
+        kind: failure.kind,
+      });
+    }
+    this.#upstream?.destroySoon();
+    this.#client.end();
+    this.#later(FAREWELL_MS, () => this.#client.destroy());
+  }
+
+  #settle(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    const upstream = this.#upstream;
+    if (upstream !== undefined && !upstream.destroyed) {
+      upstream.destroySoon();
+      setTimeout(() => upstream.destroy(), FAREWELL_MS).unref();
+    }
+    this.#options.onClosed();
+  }
+
+  #later(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, ms);
+    this.#timers.add(timer);
+  }
+}

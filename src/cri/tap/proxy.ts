@@ -1,0 +1,116 @@
+/**
+ * The tap as a whole: gives every accepted connection one of its own to the runtime, with a state machine between the two, and
+ * ends them together. What is asked about calls comes from the hooks; listening is the caller's.
+ */
+import type { Socket } from "node:net";
+import type { Log } from "../../observe/log.ts";
+import type { TapHooks } from "./hooks.ts";
+import { defaultLimits, HeldBudget, type TapLimits } from "./limits.ts";
+import { Link } from "./link.ts";
+import { TapMachine } from "./tap-machine.ts";
+
+export interface ProxyOptions {
+  /** The runtime's unix socket. */
+  readonly upstreamPath: string;
+  readonly hooks: TapHooks;
+  readonly log: Log;
+  readonly limits?: Partial<TapLimits>;
+}
+
+export interface ProxyStats {
+  readonly connections: number;
+  /** Streams of all connections that are not over; 0 at rest. */
+  readonly streams: number;
+  readonly heldBytes: number;
+}
+
+export interface Proxy {
+  /** Give it every accepted socket. */
+  accept(client: Socket): void;
+  /**
+   * Tells clients to go elsewhere (GOAWAY in two steps), lets streams finish for up to `timeoutMs`, answers the rest with
+   * UNAVAILABLE, then closes. Sockets accepted meanwhile are closed at once.
+   */
+  drain(options: { timeoutMs: number }): Promise<void>;
+  /** Closes everything at once. */
+  close(): void;
+  stats(): ProxyStats;
+}
+
+/** For the last answers to leave, once the bound of a drain has passed. */
+const FLUSH_MS = 500;
+
+export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions): Proxy {
+  const inForce: TapLimits = { ...defaultLimits, ...limits };
+  const budget = new HeldBudget(inForce.maxHeldBytes);
+  const links = new Set<Link>();
+  let accepted = 0;
+  let stopping = false;
+  let onEmpty: () => void = () => undefined;
+
+  function accept(client: Socket): void {
+    if (stopping) {
+      client.destroy();
+      return;
+    }
+    const connectionId = ++accepted;
+    const machine = new TapMachine({
+      connectionId,
+      hooks,
+      limits: inForce,
+      budget,
+      nowMs: () => performance.now(),
+      onHookError: (error, hook) => log.error("a hook of the tap failed", { hook, error: describe(error) }),
+    });
+    const link = new Link({
+      client,
+      machine,
+      upstreamPath,
+      connectionId,
+      log,
+      onClosed: () => {
+        links.delete(link);
+        if (links.size === 0) onEmpty();
+      },
+    });
+    links.add(link);
+  }
+
+  /** Whether all connections closed within `ms`. */
+  function emptyWithin(ms: number): Promise<boolean> {
+    if (links.size === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), ms);
+      onEmpty = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+
+  async function drain({ timeoutMs }: { timeoutMs: number }): Promise<void> {
+    stopping = true;
+    for (const link of links) link.drain();
+    if (await emptyWithin(timeoutMs)) return;
+    for (const link of links) link.abandon();
+    await emptyWithin(FLUSH_MS);
+    close();
+  }
+
+  function close(): void {
+    stopping = true;
+    for (const link of [...links]) link.destroy();
+  }
+
+  function stats(): ProxyStats {
+    let streams = 0;
+    for (const link of links) streams += link.machine.streams;
+    return { connections: links.size, streams, heldBytes: budget.bytes };
+  }
+
+  return { accept, drain, close, stats };
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,99 @@
+/**
+ * What a container runtime runs: hands the call to the agent, and is the plugin itself where there is no agent. Loads next to
+ * nothing before it knows which; stdout gets exactly one JSON document or nothing, and only from here.
+ */
+import type { CniDeps } from "../deps.ts";
+import {
+  AGENT_PROTOCOL,
+  type AgentReply,
+  encodeFrame,
+  forwardedEnvironment,
+} from "../protocol/agent-frame.ts";
+import { askAgent } from "./ask-agent.ts";
+import { createStderrLog } from "./stderr-log.ts";
+
+export interface RunCniOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly readStdin: () => Promise<Uint8Array | string>;
+  readonly writeStdout: (text: string) => void;
+  readonly writeStderr: (text: string) => void;
+  /** Called only where the call is not the agent's, since it loads the native parts. */
+  readonly loadDeps: () => Promise<CniDeps>;
+  /** How long the agent may take to accept the connection. */
+  readonly connectTimeoutMs?: number;
+  /** How long to wait for the agent's answer, where the command's own limit is not wanted. */
+  readonly answerTimeoutMs?: number;
+}
+
+const CONNECT_TIMEOUT_MS = 200;
+/** The plugin's own limits; the client waits a little longer, so that the agent's answer at its deadline arrives. */
+const limitsMs: Readonly<Record<string, number>> = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 };
+const ANSWER_GRACE_MS = 7_000;
+const DEFAULT_SOCKET = "/run/trivet/cni.sock";
+
+/** Gives the exit code: 0, or 1 with an error object on stdout. */
+export async function runCni(options: RunCniOptions): Promise<number> {
+  const { env, writeStdout, writeStderr } = options;
+  const command = env.CNI_COMMAND ?? "";
+  const stdin = Buffer.from(await options.readStdin());
+  if (command === "VERSION") {
+    const { versionReply } = await import("../protocol/versions.ts");
+    writeStdout(versionReply(stdin.toString("utf8")));
+    return 0;
+  }
+  const forwarded = command in limitsMs ? await forward(options, command, stdin) : "standalone";
+  if (forwarded === "standalone") return runStandalone(options, stdin);
+  writeStderr(forwarded.stderr);
+  writeStdout(forwarded.stdout);
+  return forwarded.exitCode;
+}
+
+async function forward(
+  { env, connectTimeoutMs = CONNECT_TIMEOUT_MS, answerTimeoutMs, writeStderr }: RunCniOptions,
+  command: string,
+  stdin: Buffer,
+): Promise<AgentReply | "standalone"> {
+  const limitMs = answerTimeoutMs ?? limitsMs[command] ?? 0;
+  const request = encodeFrame({
+    protocol: AGENT_PROTOCOL,
+    command,
+    env: forwardedEnvironment(env),
+    stdin: stdin.toString("base64"),
+    deadlineMs: limitMs,
+  });
+  const answer = await askAgent({
+    socketPath: socketOf(stdin),
+    request,
+    connectTimeoutMs,
+    answerTimeoutMs: limitMs + ANSWER_GRACE_MS,
+  });
+  if ("reply" in answer) return answer.reply.refused ? "standalone" : answer.reply;
+  if (!answer.sent) return "standalone";
+  // The agent died or hangs in the middle. DEL and CHECK can be run again by anybody; of an ADD the runtime must
+  // have a failure, so that it sends the DEL which clears away what is left.
+  writeStderr(`trivet: ${answer.why}\n`);
+  if (command !== "ADD") return "standalone";
+  const { encodeError } = await import("../protocol/result.ts");
+  const msg = `${answer.why}; DEL clears away what this ADD left, then try again`;
+  const stdout = encodeError({ cniVersion: undefined, code: 11, msg });
+  return { protocol: AGENT_PROTOCOL, exitCode: 1, stdout, stderr: "" };
+}
+
+/** Only a glance: what is wrong with the configuration is for the plugin to say. */
+function socketOf(stdin: Buffer): string {
+  try {
+    const { socket } = JSON.parse(stdin.toString("utf8")) as { socket?: unknown };
+    return typeof socket === "string" && socket.startsWith("/") ? socket : DEFAULT_SOCKET;
+  } catch {
+    return DEFAULT_SOCKET;
+  }
+}
+
+async function runStandalone(options: RunCniOptions, stdin: Buffer): Promise<number> {
+  const { createPlugin } = await import("../plugin.ts");
+  const deps = await options.loadDeps();
+  const plugin = createPlugin({ deps, log: createStderrLog(options.writeStderr) });
+  const { exitCode, stdout } = await plugin.call({ env: options.env, stdin: stdin.toString("utf8") });
+  options.writeStdout(stdout);
+  return exitCode;
+}

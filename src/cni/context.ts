@@ -1,0 +1,12 @@
+/** What one call works with: the effects, and what lasts from call to call within one process. */
+import type { Log } from "../observe/log.ts";
+import type { Masquerade } from "./datapath/masquerade.ts";
+import type { CniDeps } from "./deps.ts";
+
+export interface CallContext {
+  readonly deps: CniDeps;
+  readonly masquerade: Masquerade;
+  readonly log: Log;
+  /** Aborted at the deadline, with a TrivetError of kind `deadline` as its reason. */
+  readonly signal: AbortSignal;
+}

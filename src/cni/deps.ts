@@ -1,0 +1,38 @@
+/** What the CNI leg needs of the world. The verbs build it from `host/`; tests build it from fakes. */
+import type { Clock } from "../host/clock.ts";
+import type { Files } from "../host/files.ts";
+import type { Netlink } from "../host/netlink.ts";
+import type { Netns } from "../host/netns.ts";
+import type { Nft } from "../host/nft.ts";
+import type { Sysctl } from "../host/sysctl.ts";
+
+export interface CniDeps {
+  readonly files: Files;
+  readonly netns: Netns;
+  readonly netlink: Netlink;
+  readonly nft: Nft;
+  readonly sysctl: Sysctl;
+  readonly clock: Clock;
+  /** The value of `kernel.random.boot_id`: what an earlier boot left behind is dead. */
+  readonly bootId: string;
+  /** A text of letters and digits that no other call gets, for names of temporary files. */
+  readonly nonce: () => string;
+  readonly observer?: CniObserver;
+}
+
+/** One finished call, for metrics. */
+export interface CniCallObservation {
+  readonly command: string;
+  /** 0 for success, otherwise the CNI code. */
+  readonly code: number;
+  readonly ms: number;
+}
+
+export interface CniObserver {
+  call(observation: CniCallObservation): void;
+}
+
+/** Reads the boot id for `CniDeps` (proc(5)). */
+export function readBootId(sysctl: Sysctl): Promise<string> {
+  return sysctl.read("kernel.random.boot_id");
+}

@@ -1,0 +1,42 @@
+/** The only place where an error kind becomes a code of the CNI specification (SPEC.md, "Error"). Ours start at 100. */
+import type { Kind } from "../errors.ts";
+
+export const cniCodes = {
+  incompatibleVersion: 1,
+  unsupportedField: 2,
+  /** Tells the runtime that nothing needs to be cleaned up: only where that is true. */
+  unknownContainer: 3,
+  invalidEnvironment: 4,
+  io: 5,
+  decode: 6,
+  invalidConfig: 7,
+  tryAgainLater: 11,
+  conflict: 100,
+  precondition: 101,
+  exhausted: 102,
+  /** What the reference library sends for anything unexpected. */
+  internal: 999,
+} as const;
+
+const codeByKind = {
+  invalid: cniCodes.invalidConfig,
+  environment: cniCodes.invalidEnvironment,
+  decode: cniCodes.decode,
+  version: cniCodes.incompatibleVersion,
+  unsupported: cniCodes.unsupportedField,
+  range: cniCodes.invalidConfig,
+  "not-found": cniCodes.unknownContainer,
+  conflict: cniCodes.conflict,
+  precondition: cniCodes.precondition,
+  busy: cniCodes.tryAgainLater,
+  exhausted: cniCodes.exhausted,
+  unavailable: cniCodes.tryAgainLater,
+  cancelled: cniCodes.tryAgainLater,
+  deadline: cniCodes.tryAgainLater,
+  io: cniCodes.io,
+  bug: cniCodes.internal,
+} satisfies Record<Kind, number>;
+
+export function kindToCniCode(kind: Kind): number {
+  return codeByKind[kind];
+}

@@ -1,0 +1,80 @@
+/** The CNI_* variables of a call (SPEC.md, "CNI operations"), checked all together: one message names every problem. */
+import { TrivetError } from "../../errors.ts";
+import { parsePod } from "./args.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export const commands = ["ADD", "DEL", "CHECK", "VERSION"] as const;
+export type Command = (typeof commands)[number];
+
+/** The pod behind an attachment, as far as the runtime says it. Empty texts where it does not. */
+export interface PodIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** What identifies an attachment, with the network's name. */
+export interface ContainerInterface {
+  readonly containerId: string;
+  readonly ifname: string;
+}
+
+export interface AttachmentCall extends ContainerInterface {
+  readonly command: "ADD" | "DEL" | "CHECK";
+  /** Empty where DEL got none: then the namespace is gone. */
+  readonly netns: string;
+  /** CNI_NETNS may be the plugin's own namespace. */
+  readonly netnsOverride: boolean;
+  readonly pod: PodIdentity;
+}
+
+/** Also the rule for names of networks. */
+export const identifierPattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** IFNAMSIZ less the closing NUL. */
+const MAX_IFNAME_BYTES = 15;
+
+function environmentError(subject: string, problems: readonly string[]): TrivetError {
+  const message = `the environment is not as a CNI runtime sets it: ${problems.join("; ")}`;
+  return new TrivetError({ kind: "environment", op: "environment.parse", subject, message });
+}
+
+/** CNI_COMMAND. GC and STATUS belong to 1.1.0, which we do not advertise. */
+export function parseCommand(env: Environment): Command {
+  const command = env.CNI_COMMAND ?? "";
+  const known = commands.find((name) => name === command);
+  if (known) return known;
+  const problem = command === "" ? "CNI_COMMAND is missing" : `CNI_COMMAND is "${command}"`;
+  throw environmentError("CNI_COMMAND", [`${problem}: it must be one of ${commands.join(", ")}`]);
+}
+
+/** The variables of ADD, CHECK and DEL. DEL takes what it can get: it needs no namespace and reads no CNI_ARGS. */
+export function parseCall(command: "ADD" | "DEL" | "CHECK", env: Environment): AttachmentCall {
+  const containerId = env.CNI_CONTAINERID ?? "";
+  const ifname = env.CNI_IFNAME ?? "";
+  const netns = env.CNI_NETNS ?? "";
+  const required = { CNI_CONTAINERID: containerId, CNI_IFNAME: ifname };
+  const needed = command === "DEL" ? required : { ...required, CNI_NETNS: netns };
+  const missing = Object.entries(needed).flatMap(([name, value]) => (value === "" ? [name] : []));
+  const problems = missing.length > 0 ? [`${missing.join(", ")} missing`] : [];
+  if (containerId !== "" && !identifierPattern.test(containerId)) {
+    problems.push(`CNI_CONTAINERID is "${containerId}": it must match ${identifierPattern.source}`);
+  }
+  const wrongName = ifname === "" ? undefined : ifnameProblem(ifname);
+  if (wrongName) problems.push(`CNI_IFNAME is "${ifname}": ${wrongName}`);
+  const { pod, problems: argsProblems } = parsePod(env.CNI_ARGS ?? "");
+  if (command !== "DEL") problems.push(...argsProblems);
+  if (problems.length > 0) throw environmentError("CNI_*", problems);
+  const netnsOverride = ["1", "true"].includes((env.CNI_NETNS_OVERRIDE ?? "").toLowerCase());
+  return { command, containerId, ifname, netns, netnsOverride, pod };
+}
+
+/** The rules of libcni's ValidateInterfaceName, which are the kernel's. */
+function ifnameProblem(ifname: string): string | undefined {
+  if (Buffer.byteLength(ifname) > MAX_IFNAME_BYTES) {
+    return `an interface name has at most ${MAX_IFNAME_BYTES} bytes`;
+  }
+  if (ifname === "." || ifname === "..") return "this name is a directory";
+  if (/[/:\s]/.test(ifname)) return "it must not hold a slash, a colon or white space";
+  return undefined;
+}

@@ -1,0 +1,128 @@
+/**
+ * The network configuration on stdin (SPEC.md, "Plugin configuration objects"). Two depths: its identity is all that DEL
+ * reads, so that a changed or broken rest never keeps a pod from being deleted; ADD and CHECK take all of it.
+ */
+import { TrivetError } from "../../errors.ts";
+import { identifierPattern } from "./environment.ts";
+import { type IpamConfig, parseIpam } from "./ipam-config.ts";
+import { createProblems, isObject, type JsonObject, type Problems } from "./problems.ts";
+import { parseVersion, type SpecVersion } from "./versions.ts";
+
+export const defaultSocket = "/run/trivet/cni.sock";
+export const defaultStateDir = "/run/trivet/cni";
+
+/** The name becomes that of a directory. */
+const MAX_NAME_LENGTH = 200;
+const MIN_MTU = 68;
+const MAX_MTU = 65_535;
+
+export interface NetworkIdentity {
+  readonly cniVersion: SpecVersion;
+  readonly name: string;
+  /** Absolute. Leases and attachments of all networks are below it. */
+  readonly stateDir: string;
+}
+
+export interface NetworkConfig extends NetworkIdentity, IpamConfig {
+  /** Undefined: that of the interface with the default route. */
+  readonly mtu: number | undefined;
+  readonly ipMasq: boolean;
+  /** Handed to the runtime as it is. */
+  readonly dns: JsonObject | undefined;
+  /** The result of the plugins before us in the chain. */
+  readonly prevResult: JsonObject | undefined;
+}
+
+/** The JSON on stdin. Throws kind `decode`. */
+export function decodeConfig(stdin: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(stdin);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw decodeError(stdin.trim() === "" ? "stdin is empty" : `stdin is no JSON: ${why}`);
+  }
+  if (!isObject(value)) throw decodeError("stdin holds JSON that is no object");
+  return value;
+}
+
+function decodeError(why: string): TrivetError {
+  return new TrivetError({
+    kind: "decode",
+    op: "netconf.decode",
+    subject: "stdin",
+    message: `${why}: the runtime must send a network configuration`,
+  });
+}
+
+export function parseIdentity(config: JsonObject): NetworkIdentity {
+  const problems = createProblems(String(config.name ?? ""));
+  const identity = readIdentity(config, problems);
+  problems.throwIfAny();
+  return identity;
+}
+
+function readIdentity(config: JsonObject, problems: Problems): NetworkIdentity {
+  const cniVersion = parseVersion(config.cniVersion);
+  const { name } = config;
+  if (typeof name !== "string" || !identifierPattern.test(name)) {
+    problems.invalid("name", name, `it must match ${identifierPattern.source}`);
+  } else if (name.length > MAX_NAME_LENGTH) {
+    problems.invalid("name", name, `it must not be longer than ${MAX_NAME_LENGTH} characters`);
+  }
+  const stateDir = readPath(config, { key: "stateDir", fallback: defaultStateDir }, problems);
+  return { cniVersion, name: String(name), stateDir };
+}
+
+/** All of it. Unknown keys at the top are left alone: runtimes and the chain put theirs there. */
+export function parseConfig(config: JsonObject): NetworkConfig {
+  const problems = createProblems(String(config.name ?? ""));
+  const identity = readIdentity(config, problems);
+  readMode(config, problems);
+  readPath(config, { key: "socket", fallback: defaultSocket }, problems);
+  if (config.bridge !== undefined && typeof config.bridge !== "string") {
+    problems.invalid("bridge", config.bridge, "it must be the name of an interface");
+  }
+  const { mtu = 0, ipMasq = false } = config;
+  const goodMtu = typeof mtu === "number" && Number.isInteger(mtu) && (mtu === 0 || mtu >= MIN_MTU);
+  if (!goodMtu || mtu > MAX_MTU) {
+    problems.invalid("mtu", mtu, `it must be a number from ${MIN_MTU} to ${MAX_MTU}, or 0 to find it out`);
+  }
+  if (typeof ipMasq !== "boolean") problems.invalid("ipMasq", ipMasq, "it must be true or false");
+  const result = {
+    ...identity,
+    ...parseIpam(config.ipam, problems),
+    mtu: mtu === 0 ? undefined : Number(mtu),
+    ipMasq: ipMasq === true,
+    dns: readObject(config, "dns", problems),
+    prevResult: readObject(config, "prevResult", problems),
+  };
+  problems.throwIfAny();
+  return result;
+}
+
+function readMode(config: JsonObject, problems: Problems): void {
+  const { mode = "routed" } = config;
+  if (mode === "routed") return;
+  if (mode === "bridge") problems.unsupported("mode", mode, "this release has only the mode routed");
+  else problems.invalid("mode", mode, "it must be routed");
+}
+
+function readPath(
+  config: JsonObject,
+  { key, fallback }: { readonly key: string; readonly fallback: string },
+  problems: Problems,
+): string {
+  const value = config[key] ?? fallback;
+  const good = typeof value === "string" && value.startsWith("/") && !value.includes("\0");
+  if (!good) problems.invalid(key, value, "it must be an absolute path");
+  return String(value);
+}
+
+function readObject(config: JsonObject, key: string, problems: Problems): JsonObject | undefined {
+  const value = config[key];
+  if (value === undefined || value === null) return undefined;
+  if (isObject(value)) return value;
+  problems.invalid(key, value, "it must be an object");
+  return undefined;
+}

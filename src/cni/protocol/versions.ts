@@ -1,0 +1,37 @@
+/** The versions of the CNI specification that the plugin speaks. 1.1.0 needs STATUS and GC, which it has not yet. */
+import { TrivetError } from "../../errors.ts";
+
+export const supportedVersions = ["0.3.1", "0.4.0", "1.0.0"] as const;
+export type SpecVersion = (typeof supportedVersions)[number];
+
+/** What errors carry when the configuration names no version that we speak. */
+export const newestVersion: SpecVersion = "1.0.0";
+
+export function isSupportedVersion(value: unknown): value is SpecVersion {
+  return supportedVersions.some((version) => version === value);
+}
+
+/** The `cniVersion` of a network configuration. Without one libcni means 0.1.0, which is not ours either. */
+export function parseVersion(value: unknown): SpecVersion {
+  if (isSupportedVersion(value)) return value;
+  const got =
+    value === undefined ? "no cniVersion (which means 0.1.0)" : `cniVersion ${JSON.stringify(value)}`;
+  throw new TrivetError({
+    kind: "version",
+    op: "netconf.version",
+    subject: "cniVersion",
+    message: `the network configuration has ${got}: trivet speaks ${supportedVersions.join(", ")}`,
+  });
+}
+
+/** The answer to VERSION: the version that was asked with, as the specification wants it, and ours. */
+export function versionReply(stdin: string): string {
+  let asked: unknown;
+  try {
+    asked = (JSON.parse(stdin) as { cniVersion?: unknown } | null)?.cniVersion;
+  } catch {
+    // The reference skeleton does not read stdin at all for VERSION, so nothing there can be wrong.
+  }
+  const cniVersion = typeof asked === "string" && asked !== "" ? asked : newestVersion;
+  return `${JSON.stringify({ cniVersion, supportedVersions })}\n`;
+}

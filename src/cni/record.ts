@@ -1,0 +1,93 @@
+/** Claims the record of an attachment for ADD, and clears away an attachment: what ADD finds of a dead one, and DEL. */
+import { TrivetError } from "../errors.ts";
+import { hostLinkName, linkMac } from "./datapath/names.ts";
+import { deleteHostLink } from "./datapath/routed.ts";
+import type { CniDeps } from "./deps.ts";
+import { findLeases, releaseLease } from "./ipam/leases.ts";
+import {
+  type Attachment,
+  type AttachmentRecord,
+  claimAttachment,
+  readAttachment,
+  removeAttachment,
+} from "./state/attachments.ts";
+import { clearStaging, type Staging } from "./state/claim.ts";
+import type { AttachmentKey, NetworkPaths } from "./state/paths.ts";
+
+type Found = AttachmentRecord | "unreadable" | undefined;
+
+/** Throws kind `conflict` if the attachment exists, and touches nothing of it; a dead one is cleared away first. */
+export async function claimRecord(deps: CniDeps, staging: Staging, attachment: Attachment): Promise<void> {
+  if (await claimAttachment(staging, attachment)) return;
+  const found = await readAttachment(deps.files, staging.paths.attachment(attachment));
+  if (await isAlive(deps, attachment, found)) throw duplicate(attachment, found);
+  await clearAttachment(deps, staging.paths, attachment);
+  if (await claimAttachment(staging, attachment)) return;
+  throw duplicate(attachment, found);
+}
+
+/** A link or the namespace of the earlier ADD is still there. */
+async function isAlive({ netlink, netns }: CniDeps, key: AttachmentKey, found: Found): Promise<boolean> {
+  const host = netlink.connect();
+  try {
+    if (await host.link(hostLinkName(key))) return true;
+  } finally {
+    host.close();
+  }
+  if (found === undefined || found === "unreadable") return false;
+  const handle = netns.open(found.netns);
+  handle?.close();
+  return handle?.inode.toString() === found.netnsInode;
+}
+
+function duplicate({ network, containerId, ifname }: Attachment, found: Found): TrivetError {
+  const detail =
+    found === undefined || found === "unreadable"
+      ? "another call is working on it"
+      : `${found.state}, in ${found.netns}, since ${new Date(found.createdAtMs).toISOString()}` +
+        (found.addresses.length > 0 ? `, with ${found.addresses.join(" and ")}` : "");
+  return new TrivetError({
+    kind: "conflict",
+    op: "attachment.claim",
+    subject: containerId,
+    message: `container ${containerId} already has ${ifname} in network ${network} (${detail}): DEL it first`,
+  });
+}
+
+/**
+ * Removes link, leases, staged files and record of an attachment, the record last. Gives the addresses that it freed. Needs
+ * neither namespace nor configuration, and nothing happens where there is nothing.
+ */
+export async function clearAttachment(
+  deps: CniDeps,
+  paths: NetworkPaths,
+  key: AttachmentKey,
+): Promise<string[]> {
+  const { files, netlink } = deps;
+  const found = await readAttachment(files, paths.attachment(key));
+  // An address is free only once no route leads to the old pod any more.
+  await deleteHostLink(netlink, hostEndOf(key, found));
+  const freed: string[] = [];
+  for (const address of await addressesOf(deps, { paths, key, found })) {
+    if (await releaseLease(files, paths.lease(address), key)) freed.push(address);
+  }
+  await clearStaging(files, paths, paths.stagingPrefix(key));
+  if (found !== undefined) await removeAttachment(files, paths.attachment(key));
+  return freed;
+}
+
+/** From the record, should a later release name links otherwise; without one, by the rule. */
+function hostEndOf(key: AttachmentKey, found: Found): Pick<Attachment, "hostLink" | "hostMac"> {
+  if (found !== undefined && found !== "unreadable") return found;
+  return { hostLink: hostLinkName(key), hostMac: linkMac("host", key) };
+}
+
+async function addressesOf(
+  { files }: CniDeps,
+  { paths, key, found }: { paths: NetworkPaths; key: AttachmentKey; found: Found },
+): Promise<readonly string[]> {
+  // ADD claims the record before any lease, and this function removes it after all of them.
+  if (found === undefined) return [];
+  if (found !== "unreadable" && found.state === "committed") return found.addresses;
+  return findLeases(files, paths, key);
+}

@@ -1,0 +1,104 @@
+/**
+ * One record per attachment. ADD claims it before anything else and completes it at its end; DEL removes it last. So
+ * whatever an ADD made, there is a record that leads to it, and a DEL that finds none has nothing to look for.
+ */
+import type { Files } from "../../host/files.ts";
+import type { PodIdentity } from "../protocol/environment.ts";
+import { type Staging, withStaged } from "./claim.ts";
+import { decodeEntry, type EntryState, encodeEntry, textField } from "./entry.ts";
+import { nullIfAbsent, unlinkGuarded, withGuard } from "./guard.ts";
+import type { AttachmentKey } from "./paths.ts";
+
+export interface Attachment extends AttachmentKey {
+  readonly hostLink: string;
+  readonly hostMac: string;
+  readonly podMac: string;
+  readonly netns: string;
+  /** In decimal. With the path it tells whether that namespace still is the one. */
+  readonly netnsInode: string;
+  readonly pod: PodIdentity;
+  /** Empty until the record is committed. */
+  readonly addresses: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly createdAtMs: number;
+  /** Tells the record of one ADD from that of another for the same attachment. */
+  readonly claim: string;
+}
+
+export interface AttachmentRecord extends Attachment {
+  readonly state: EntryState;
+}
+
+/** The record, undefined where there is none, `unreadable` where its content is not ours. */
+export async function readAttachment(
+  files: Files,
+  path: string,
+): Promise<AttachmentRecord | "unreadable" | undefined> {
+  const bytes = await nullIfAbsent(files.read(path));
+  return bytes && (parseAttachment(bytes) ?? "unreadable");
+}
+
+function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
+  const entry = decodeEntry(bytes);
+  if (!entry) return undefined;
+  const { state, value } = entry;
+  const text = (key: string) => textField(value, key);
+  const pod = (value.pod ?? {}) as Record<string, unknown>;
+  const addresses = Array.isArray(value.addresses) ? value.addresses : [];
+  if (text("containerId") === "" || text("hostLink") === "") return undefined;
+  return {
+    state,
+    network: text("network"),
+    containerId: text("containerId"),
+    ifname: text("ifname"),
+    hostLink: text("hostLink"),
+    hostMac: text("hostMac"),
+    podMac: text("podMac"),
+    netns: text("netns"),
+    netnsInode: text("netnsInode"),
+    pod: {
+      namespace: textField(pod, "namespace"),
+      name: textField(pod, "name"),
+      uid: textField(pod, "uid"),
+    },
+    addresses: addresses.filter((address) => typeof address === "string"),
+    createdAtMs: typeof value.createdAtMs === "number" ? value.createdAtMs : 0,
+    claim: text("claim"),
+  };
+}
+
+/** Whether the attachment was free; its record is there now, pending. */
+export function claimAttachment(staging: Staging, attachment: Attachment): Promise<boolean> {
+  const path = staging.paths.attachment(attachment);
+  return withStaged(staging, encodeEntry("pending", attachment), (staged) => staged.claim(path));
+}
+
+/** Completes the record. False if it is not there any more: a DEL came in between. */
+export function commitAttachment(staging: Staging, attachment: Attachment): Promise<boolean> {
+  const path = staging.paths.attachment(attachment);
+  return withStaged(staging, encodeEntry("committed", attachment), (staged) =>
+    withGuard(staging.files, { path, holds: isRecordOf(attachment), act: () => staged.replace(path) }),
+  );
+}
+
+/** Takes back a claim of this call; the record of an earlier one stays. */
+export function unclaimAttachment(staging: Staging, attachment: Attachment): Promise<boolean> {
+  const path = staging.paths.attachment(attachment);
+  return unlinkGuarded(staging.files, { path, holds: isRecordOf(attachment) });
+}
+
+function isRecordOf(attachment: Attachment): (content: Buffer) => boolean {
+  return (content) => {
+    const found = parseAttachment(content);
+    return (
+      found?.containerId === attachment.containerId &&
+      found.ifname === attachment.ifname &&
+      found.claim === attachment.claim
+    );
+  };
+}
+
+/** Removes the record, whatever its content: its name alone says whose it is. */
+export function removeAttachment(files: Files, path: string): Promise<boolean> {
+  return unlinkGuarded(files, { path, holds: () => true });
+}

@@ -1,0 +1,115 @@
+/**
+ * Links, addresses, routes and neighbours through rtnetlink(7), as an effect. A connection belongs to the network
+ * namespace in which it was opened, wherever this process is later. Decides nothing: no retries, no defaults.
+ */
+import { ackError, NETLINK_ROUTE, openNetlink, type SocketSyscalls } from "./netlink/connection.ts";
+import * as queries from "./netlink/queries.ts";
+import { encodeChange } from "./netlink/requests.ts";
+import type { Netns, NetnsHandle } from "./netns.ts";
+
+/** One change. Addresses are texts without a prefix length, MACs are written `02:00:5e:00:00:01`. */
+export type RouteChange =
+  /** Both ends of a veth pair in one request, the peer at once in its namespace and under its final name. */
+  | {
+      readonly op: "veth.add";
+      readonly name: string;
+      readonly mac: string;
+      readonly mtu: number;
+      readonly peer: { readonly name: string; readonly mac: string; readonly netns: NetnsHandle };
+    }
+  | { readonly op: "link.delete"; readonly name: string }
+  | { readonly op: "link.up"; readonly name: string }
+  /** No link-local IPv6 address of the kernel's making. */
+  | { readonly op: "link.no-address-generation"; readonly name: string }
+  /** Usable at once: without duplicate address detection. */
+  | {
+      readonly op: "address.add";
+      readonly linkIndex: number;
+      readonly address: string;
+      readonly prefixLength: number;
+    }
+  | {
+      readonly op: "route.add";
+      readonly linkIndex: number;
+      readonly destination: string;
+      readonly prefixLength: number;
+      /** Without it the destination is on the link itself. With it the gateway is taken to be on the link. */
+      readonly gateway?: string;
+    }
+  /** A permanent entry: nobody needs to be asked for the MAC. */
+  | {
+      readonly op: "neighbour.add";
+      readonly linkIndex: number;
+      readonly address: string;
+      readonly mac: string;
+    };
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly up: boolean;
+  /** The driver, such as `veth`; undefined for hardware. */
+  readonly kind: string | undefined;
+}
+
+export interface LinkAddress {
+  readonly address: string;
+  readonly prefixLength: number;
+}
+
+export interface Route {
+  readonly destination: string;
+  readonly prefixLength: number;
+  readonly gateway: string | undefined;
+  readonly linkIndex: number | undefined;
+}
+
+export interface RouteConnection {
+  /**
+   * Sends all changes in one go. The kernel works them off in order and goes on after one that fails, so a change
+   * that needs the success of another belongs into a later call. Throws the first failure: errno and kernel's text.
+   */
+  apply(changes: readonly RouteChange[]): Promise<void>;
+  link(name: string): Promise<Link | undefined>;
+  linkAt(index: number): Promise<Link | undefined>;
+  addresses(linkIndex: number): Promise<LinkAddress[]>;
+  /** The routes of the main table through a link. Dumps the table: only for small ones. */
+  routes(linkIndex: number): Promise<Route[]>;
+  /** The route that a packet to this address would take; undefined where there is none. */
+  routeTo(address: string): Promise<Route | undefined>;
+  close(): void;
+}
+
+export interface Netlink {
+  /** In the process's own namespace, or in `netns`. */
+  connect(netns?: NetnsHandle): RouteConnection;
+}
+
+export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, "within">): Netlink {
+  return {
+    connect(netns) {
+      const open = () => openNetlink(syscalls, NETLINK_ROUTE);
+      const connection = netns ? namespaces.within(netns, open) : open();
+      return {
+        async apply(changes) {
+          if (changes.length === 0) return;
+          const messages = changes.map(encodeChange);
+          // Deleting a device waits for an RCU grace period, some 20 ms: not on the event loop.
+          const slow = changes.some((change) => change.op === "link.delete");
+          const outcomes = await connection.exchange(messages, { slow });
+          const failed = outcomes.findIndex((outcome) => outcome.ack.errno !== 0);
+          const outcome = outcomes[failed];
+          if (outcome) throw ackError(messages[failed], outcome.ack);
+        },
+        link: (name) => queries.findLink(connection, { name }),
+        linkAt: (index) => queries.findLink(connection, { index }),
+        addresses: (linkIndex) => queries.listAddresses(connection, linkIndex),
+        routes: (linkIndex) => queries.listRoutes(connection, linkIndex),
+        routeTo: (address) => queries.findRoute(connection, address),
+        close: () => connection.close(),
+      };
+    },
+  };
+}

@@ -1,0 +1,167 @@
+/** What rtnetlink(7) tells: one link, the addresses and routes of one link, the route to one address. */
+import ipaddr from "ipaddr.js";
+import { isKind } from "../../errors.ts";
+import type { Link, LinkAddress, Route } from "../netlink.ts";
+import {
+  AttributeWriter,
+  attributeText,
+  type NetlinkMessage,
+  type NetlinkReply,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  readAttributes,
+} from "./codec.ts";
+import { ackError, type NetlinkConnection } from "./connection.ts";
+import { addressBytes, addressHeader, linkHeader, routeHeader } from "./requests.ts";
+
+const RTM_NEWLINK = 16;
+const RTM_GETLINK = 18;
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINKINFO = 18;
+const IFLA_EXT_MASK = 29;
+const RTEXT_FILTER_SKIP_STATS = 8;
+const IFLA_INFO_KIND = 1;
+const IFF_UP = 1;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_TABLE = 15;
+const RT_TABLE_MAIN = 254;
+const RTN_UNICAST = 1;
+
+async function ask(connection: NetlinkConnection, message: NetlinkMessage): Promise<readonly NetlinkReply[]> {
+  const [outcome] = await connection.exchange([message]);
+  if (!outcome) return [];
+  if (outcome.ack.errno !== 0) throw ackError(message, outcome.ack);
+  return outcome.replies;
+}
+
+async function undefinedWhenAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isKind(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+export async function findLink(
+  connection: NetlinkConnection,
+  wanted: { name: string } | { index: number },
+): Promise<Link | undefined> {
+  const byName = "name" in wanted;
+  const writer = new AttributeWriter().u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  if (byName) writer.text(IFLA_IFNAME, wanted.name);
+  const header = linkHeader(byName ? {} : { index: wanted.index });
+  const replies = await undefinedWhenAbsent(
+    ask(connection, {
+      op: "link.get",
+      subject: byName ? wanted.name : `link ${wanted.index}`,
+      type: RTM_GETLINK,
+      flags: NLM_F_ACK,
+      payload: Buffer.concat([header, writer.finish()]),
+    }),
+  );
+  const reply = replies?.find(({ type }) => type === RTM_NEWLINK);
+  return reply && decodeLink(reply.payload);
+}
+
+function decodeLink(payload: Buffer): Link {
+  const attributes = readAttributes(payload.subarray(16));
+  const info = attributes.get(IFLA_LINKINFO);
+  return {
+    index: payload.readInt32LE(4),
+    up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
+    name: attributeText(attributes.get(IFLA_IFNAME)) ?? "",
+    mac: (attributes.get(IFLA_ADDRESS)?.toString("hex").match(/../g) ?? []).join(":"),
+    mtu: attributes.get(IFLA_MTU)?.readUInt32LE(0) ?? 0,
+    kind: info && attributeText(readAttributes(info).get(IFLA_INFO_KIND)),
+  };
+}
+
+export async function listAddresses(
+  connection: NetlinkConnection,
+  linkIndex: number,
+): Promise<LinkAddress[]> {
+  const replies = await ask(connection, {
+    op: "address.list",
+    subject: `link ${linkIndex}`,
+    type: RTM_GETADDR,
+    flags: NLM_F_DUMP,
+    payload: addressHeader(0, linkIndex),
+  });
+  return replies
+    .filter(({ type, payload }) => type === RTM_NEWADDR && payload.readUInt32LE(4) === linkIndex)
+    .flatMap(({ payload }) => {
+      const attributes = readAttributes(payload.subarray(8));
+      const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+      return bytes ? [{ address: addressText(bytes), prefixLength: payload.readUInt8(1) }] : [];
+    });
+}
+
+export async function listRoutes(connection: NetlinkConnection, linkIndex: number): Promise<Route[]> {
+  const replies = await ask(connection, {
+    op: "route.list",
+    subject: `link ${linkIndex}`,
+    type: RTM_GETROUTE,
+    flags: NLM_F_DUMP,
+    payload: routeHeader({ family: 0 }),
+  });
+  return replies
+    .filter(({ type, payload }) => type === RTM_NEWROUTE && payload.readUInt8(7) === RTN_UNICAST)
+    .filter(({ payload }) => tableOf(payload) === RT_TABLE_MAIN)
+    .map(({ payload }) => decodeRoute(payload))
+    .filter((route) => route.linkIndex === linkIndex);
+}
+
+export async function findRoute(connection: NetlinkConnection, address: string): Promise<Route | undefined> {
+  const { family, bytes } = addressBytes(address);
+  const header = Buffer.alloc(12);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(bytes.length * 8, 1);
+  const message: NetlinkMessage = {
+    op: "route.get",
+    subject: address,
+    type: RTM_GETROUTE,
+    flags: NLM_F_ACK,
+    payload: Buffer.concat([header, new AttributeWriter().bytes(RTA_DST, bytes).finish()]),
+  };
+  const [outcome] = await connection.exchange([message]);
+  if (!outcome || unroutable.has(outcome.ack.errno)) return undefined;
+  if (outcome.ack.errno !== 0) throw ackError(message, outcome.ack);
+  const reply = outcome.replies.find(({ type }) => type === RTM_NEWROUTE);
+  return reply && decodeRoute(reply.payload);
+}
+
+/** ESRCH, EINVAL and EACCES stand for no, blackhole and prohibited route; ENETUNREACH, EHOSTUNREACH say it. */
+const unroutable = new Set([3, 13, 22, 101, 113]);
+
+function tableOf(payload: Buffer): number {
+  return readAttributes(payload.subarray(12)).get(RTA_TABLE)?.readUInt32LE(0) ?? payload.readUInt8(4);
+}
+
+function decodeRoute(payload: Buffer): Route {
+  const attributes = readAttributes(payload.subarray(12));
+  const destination = attributes.get(RTA_DST);
+  const gateway = attributes.get(RTA_GATEWAY);
+  const any = payload.readUInt8(0) === 2 ? "0.0.0.0" : "::";
+  return {
+    destination: destination ? addressText(destination) : any,
+    prefixLength: payload.readUInt8(1),
+    gateway: gateway && addressText(gateway),
+    linkIndex: attributes.get(RTA_OIF)?.readUInt32LE(0),
+  };
+}
+
+function addressText(bytes: Buffer): string {
+  return ipaddr.fromByteArray([...bytes]).toString();
+}

@@ -1,0 +1,229 @@
+/** rtnetlink(7) requests as bytes. Numbers are those of linux/rtnetlink.h, if_link.h, if_addr.h and neighbour.h. */
+import ipaddr from "ipaddr.js";
+import type { RouteChange } from "../netlink.ts";
+import {
+  AttributeWriter,
+  type NetlinkMessage,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+} from "./codec.ts";
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_NEWADDR = 20;
+const RTM_NEWROUTE = 24;
+const RTM_NEWNEIGH = 28;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINKINFO = 18;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const IFLA_AF_SPEC = 26;
+const IFLA_NET_NS_FD = 28;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const ADDR_GEN_MODE_NONE = 1;
+const IFF_UP = 1;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_F_NODAD = 2;
+
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RT_TABLE_MAIN = 254;
+const RTPROT_STATIC = 4;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RTN_UNICAST = 1;
+const RTNH_F_ONLINK = 4;
+
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NUD_PERMANENT = 0x80;
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+type Change<Op extends RouteChange["op"]> = Extract<RouteChange, { readonly op: Op }>;
+
+/** An address of either family as the kernel's bytes. */
+export function addressBytes(address: string): { family: number; bytes: Uint8Array } {
+  const parsed = ipaddr.parse(address);
+  return {
+    family: parsed.kind() === "ipv4" ? AF_INET : AF_INET6,
+    bytes: Uint8Array.from(parsed.toByteArray()),
+  };
+}
+
+function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(":"), (part) => Number.parseInt(part, 16));
+}
+
+/** struct ifinfomsg. */
+export function linkHeader({ family = 0, index = 0, flags = 0 }): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeUInt8(family, 0);
+  header.writeInt32LE(index, 4);
+  header.writeUInt32LE(flags, 8);
+  header.writeUInt32LE(flags, 12); // ifi_change: only the flags that are set here
+  return header;
+}
+
+export function encodeChange(change: RouteChange): NetlinkMessage {
+  switch (change.op) {
+    case "veth.add":
+      return encodeVeth(change);
+    case "link.delete":
+      return linkMessage({ change, type: RTM_DELLINK });
+    case "link.up":
+      return linkMessage({ change, type: RTM_NEWLINK, flags: IFF_UP });
+    case "link.no-address-generation":
+      return linkMessage({ change, type: RTM_NEWLINK, attributes: noAddressGeneration });
+    case "address.add":
+      return encodeAddress(change);
+    case "route.add":
+      return encodeRoute(change);
+    case "neighbour.add":
+      return encodeNeighbour(change);
+  }
+}
+
+function message(change: RouteChange, subject: string, rest: Pick<NetlinkMessage, "type" | "payload">) {
+  return { op: change.op, subject, flags: NLM_F_ACK, ...rest };
+}
+
+interface LinkMessage {
+  readonly change: Change<"link.delete" | "link.up" | "link.no-address-generation">;
+  readonly type: number;
+  readonly flags?: number;
+  readonly attributes?: (writer: AttributeWriter) => void;
+}
+
+/** Addresses the link by its name, which saves the question for its index. */
+function linkMessage({ change, type, flags = 0, attributes }: LinkMessage): NetlinkMessage {
+  const writer = new AttributeWriter().text(IFLA_IFNAME, change.name);
+  attributes?.(writer);
+  const payload = Buffer.concat([linkHeader({ flags }), writer.finish()]);
+  return message(change, change.name, { type, payload });
+}
+
+function noAddressGeneration(writer: AttributeWriter): void {
+  writer.nest(IFLA_AF_SPEC, (families) =>
+    families.nest(AF_INET6, (inet6) => inet6.u8(IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE)),
+  );
+}
+
+function encodeVeth(change: Change<"veth.add">): NetlinkMessage {
+  const writer = new AttributeWriter()
+    .text(IFLA_IFNAME, change.name)
+    .u32(IFLA_MTU, change.mtu)
+    .bytes(IFLA_ADDRESS, macBytes(change.mac))
+    .nest(IFLA_LINKINFO, (info) =>
+      info
+        .text(IFLA_INFO_KIND, "veth")
+        .nest(IFLA_INFO_DATA, (data) =>
+          data.nest(
+            VETH_INFO_PEER,
+            (peer) =>
+              peer
+                .text(IFLA_IFNAME, change.peer.name)
+                .u32(IFLA_MTU, change.mtu)
+                .bytes(IFLA_ADDRESS, macBytes(change.peer.mac))
+                .u32(IFLA_NET_NS_FD, change.peer.netns.fd),
+            linkHeader({}),
+          ),
+        ),
+    );
+  return {
+    op: change.op,
+    subject: `${change.name} and ${change.peer.name} in ${change.peer.netns.path}`,
+    type: RTM_NEWLINK,
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+    payload: Buffer.concat([linkHeader({}), writer.finish()]),
+  };
+}
+
+/** struct ifaddrmsg. */
+export function addressHeader(family: number, linkIndex: number): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(family, 0);
+  header.writeUInt32LE(linkIndex, 4);
+  return header;
+}
+
+function encodeAddress(change: Change<"address.add">): NetlinkMessage {
+  const { family, bytes } = addressBytes(change.address);
+  const header = addressHeader(family, change.linkIndex);
+  header.writeUInt8(change.prefixLength, 1);
+  // IPv4 knows no duplicate address detection and stores no flag for it.
+  if (family === AF_INET6) header.writeUInt8(IFA_F_NODAD, 2);
+  const writer = new AttributeWriter().bytes(IFA_LOCAL, bytes).bytes(IFA_ADDRESS, bytes);
+  return {
+    ...message(change, `${change.address}/${change.prefixLength}`, {
+      type: RTM_NEWADDR,
+      payload: Buffer.concat([header, writer.finish()]),
+    }),
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+  };
+}
+
+interface RouteHeader {
+  readonly family: number;
+  readonly prefixLength?: number;
+  readonly scope?: number;
+  readonly flags?: number;
+}
+
+/** struct rtmsg of a unicast route in the main table. */
+export function routeHeader({ family, prefixLength = 0, scope = 0, flags = 0 }: RouteHeader): Buffer {
+  const header = Buffer.alloc(12);
+  header.set([family, prefixLength, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
+  header.writeUInt32LE(flags, 8);
+  return header;
+}
+
+function encodeRoute(change: Change<"route.add">): NetlinkMessage {
+  const { family, bytes } = addressBytes(change.destination);
+  const { prefixLength, gateway } = change;
+  const header = routeHeader({
+    family,
+    prefixLength,
+    scope: gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    flags: gateway === undefined ? 0 : RTNH_F_ONLINK,
+  });
+  const writer = new AttributeWriter();
+  if (prefixLength > 0) writer.bytes(RTA_DST, bytes);
+  if (gateway !== undefined) writer.bytes(RTA_GATEWAY, addressBytes(gateway).bytes);
+  writer.u32(RTA_OIF, change.linkIndex);
+  const via = gateway === undefined ? "" : ` via ${gateway}`;
+  return {
+    ...message(change, `${change.destination}/${prefixLength}${via}`, {
+      type: RTM_NEWROUTE,
+      payload: Buffer.concat([header, writer.finish()]),
+    }),
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+  };
+}
+
+function encodeNeighbour(change: Change<"neighbour.add">): NetlinkMessage {
+  const { family, bytes } = addressBytes(change.address);
+  const header = Buffer.alloc(12); // struct ndmsg
+  header.writeUInt8(family, 0);
+  header.writeInt32LE(change.linkIndex, 4);
+  header.writeUInt16LE(NUD_PERMANENT, 8);
+  const writer = new AttributeWriter().bytes(NDA_DST, bytes).bytes(NDA_LLADDR, macBytes(change.mac));
+  return {
+    ...message(change, change.address, {
+      type: RTM_NEWNEIGH,
+      payload: Buffer.concat([header, writer.finish()]),
+    }),
+    // It may have been learned a moment before.
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+  };
+}

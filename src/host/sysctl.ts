@@ -1,0 +1,43 @@
+/** Kernel parameters below /proc/sys, by their dotted names. Network ones are those of this process's namespace. */
+import { readFile, writeFile } from "node:fs/promises";
+import { TrivetError } from "../errors.ts";
+import { fromNodeError } from "./errno.ts";
+
+export interface Sysctl {
+  /** The value without its line end, as in `read("net.ipv4.ip_forward")`. */
+  read(name: string): Promise<string>;
+  write(name: string, value: string): Promise<void>;
+}
+
+const namePattern = /^[a-z0-9_]+(\.[a-zA-Z0-9_-]+)+$/;
+
+function pathOf(name: string): string {
+  if (namePattern.test(name)) return `/proc/sys/${name.replaceAll(".", "/")}`;
+  throw new TrivetError({
+    kind: "bug",
+    op: "sysctl.name",
+    subject: name,
+    message: `"${name}" is no name of a kernel parameter`,
+  });
+}
+
+export function createSysctl(): Sysctl {
+  return {
+    async read(name) {
+      const path = pathOf(name);
+      try {
+        return (await readFile(path, "utf8")).trimEnd();
+      } catch (error) {
+        throw fromNodeError(error, "sysctl.read", name);
+      }
+    },
+    async write(name, value) {
+      const path = pathOf(name);
+      try {
+        await writeFile(path, `${value}\n`);
+      } catch (error) {
+        throw fromNodeError(error, "sysctl.write", name);
+      }
+    },
+  };
+}

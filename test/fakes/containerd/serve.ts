@@ -8,8 +8,10 @@ import {
   type sendUnaryData,
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
+import type { MethodDefinition } from "@grpc/proto-loader";
 import type { Faults } from "./faults.ts";
 import type { CallContext, Handlers } from "./handlers.ts";
+import { mergeOccurrences } from "./merge-occurrences.ts";
 import type { Message } from "./messages.ts";
 import { metadataToRecord, type RecordedCall, type Recorder } from "./requests.ts";
 import { StatusError, status, toStatus } from "./status.ts";
@@ -39,9 +41,13 @@ export function serveMethods(server: Server, serving: Serving): void {
   const keeping: Record<string, ServiceDefinition[string]> = {};
   const implementation: Record<string, UntypedHandleCall> = {};
   for (const [method, stub] of Object.entries(definition)) {
+    const { name: type } = (stub as MethodDefinition<object, object>).requestType.type as {
+      readonly name: string;
+    };
+    const decode = (raw: Buffer) => stub.requestDeserialize(Buffer.from(mergeOccurrences(type, raw)));
     keeping[method] = {
       ...stub,
-      requestDeserialize: (raw: Buffer): Arrived => ({ raw, value: stub.requestDeserialize(raw) }),
+      requestDeserialize: (raw: Buffer): Arrived => ({ raw, value: decode(raw) }),
     };
     implementation[method] = stub.responseStream
       ? serveStream(serving, `${name}/${method}`)

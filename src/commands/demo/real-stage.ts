@@ -2,68 +2,23 @@
  * The demo on the real machine: a private containerd, Trivet's own processes, the kernel. Everything that it starts
  * lies below its directory; what Trivet changes of the machine (a sysctl, an nft table) is put back at the end.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type PrivateContainerd, startContainerd } from "../../../test/e2e/support/containerd.ts";
-import { createCsiClient } from "../../../test/fakes/kubelet/csi-client.ts";
 import type { StepRecorder } from "../../../test/fakes/kubelet/timing.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { TrivetError } from "../../errors.ts";
 import { createCniDeps } from "../host.ts";
-import { createDaemon, type Daemon, socketAnswers } from "./daemon.ts";
 import { type DemoPaths, writeCniFiles, writePolicy } from "./files.ts";
 import { readHostState } from "./host-state.ts";
 import { findLoopbackPlugin } from "./prerequisites.ts";
-import type { DemoLease, Stage } from "./stage.ts";
+import { createCri, createNode, listVolumes, toDemoLease } from "./processes.ts";
+import type { Stage } from "./stage.ts";
 import { freeSubnet } from "./subnet.ts";
 
 const IP_FORWARD = "net.ipv4.ip_forward";
 /** The nft table that `trivet node` makes. */
 const NFT_TABLE = "trivet";
-
-function createNode(paths: DemoPaths): Daemon {
-  const csi = createCsiClient(paths.csiSocket);
-  return createDaemon({
-    args: [
-      "node",
-      ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
-      ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
-      ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
-      ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
-    ],
-    logFile: join(paths.logs, "node.log"),
-    ready: async () => {
-      const probe = await csi.call("Probe").catch(() => undefined);
-      return probe !== undefined && (await socketAnswers(paths.cniSocket)());
-    },
-  });
-}
-
-function createCri(paths: DemoPaths): Daemon {
-  return createDaemon({
-    args: [
-      "cri",
-      ...["--listen", `unix://${paths.criSocket}`, "--upstream", `unix://${paths.runtime}/containerd.sock`],
-      ...["--policy-dir", paths.policies, "--call-log", paths.callLog, "--drain-seconds", "5"],
-    ],
-    logFile: join(paths.logs, "cri.log"),
-    ready: socketAnswers(paths.criSocket),
-  });
-}
-
-async function listVolumes(paths: DemoPaths): Promise<string[]> {
-  const directories = [
-    join(paths.pool, "volumes"),
-    join(paths.pool, ".pool/staging"),
-    join(paths.pool, ".pool/trash"),
-  ];
-  const entries = await Promise.all(
-    directories.map(async (directory) =>
-      (await readdir(directory).catch(() => [])).map((name) => join(directory, name)),
-    ),
-  );
-  return entries.flat();
-}
 
 function requireSubnet(routes: string): string {
   const subnet = freeSubnet(routes);
@@ -128,9 +83,4 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
       return new Set([...(await readHostState(paths.root)), ...table]);
     },
   };
-}
-
-function toDemoLease(lease: Awaited<ReturnType<typeof listLeases>>[number]): DemoLease {
-  const { address, containerId, ifname, state, pod } = lease;
-  return { address, containerId, ifname, state, pod: pod ? `${pod.namespace}/${pod.name}` : "" };
 }

@@ -1,0 +1,70 @@
+/** Trivet's processes as the demo starts them, and what it reads of their stores. */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createCsiClient } from "../../../test/fakes/kubelet/csi-client.ts";
+import type { Lease } from "../../cni/ipam/leases.ts";
+import { createDaemon, type Daemon, socketAnswers } from "./daemon.ts";
+import type { DemoPaths } from "./files.ts";
+import type { DemoLease } from "./stage.ts";
+
+/** The settings of `trivet node` by their paths in the file. */
+export function nodeFlags(paths: DemoPaths): Readonly<Record<string, unknown>> {
+  return {
+    "node.nodeId": "demo-node",
+    "node.csi.endpoint": `unix://${paths.csiSocket}`,
+    "node.csi.pools": [`default=${paths.pool},backend=directory`],
+    "node.kubeletRoot": paths.kubelet,
+    "node.stateDir": paths.state,
+    "node.cni.socket": `unix://${paths.cniSocket}`,
+    "node.healthAddress": "127.0.0.1:0",
+  };
+}
+
+export function createNode(paths: DemoPaths): Daemon {
+  const csi = createCsiClient(paths.csiSocket);
+  return createDaemon({
+    args: [
+      "node",
+      ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
+      ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
+      ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
+      ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
+    ],
+    logFile: join(paths.logs, "node.log"),
+    ready: async () => {
+      const probe = await csi.call("Probe").catch(() => undefined);
+      return probe !== undefined && (await socketAnswers(paths.cniSocket)());
+    },
+  });
+}
+
+export function createCri(paths: DemoPaths): Daemon {
+  return createDaemon({
+    args: [
+      "cri",
+      ...["--listen", `unix://${paths.criSocket}`, "--upstream", `unix://${paths.runtime}/containerd.sock`],
+      ...["--policy-dir", paths.policies, "--call-log", paths.callLog, "--drain-seconds", "5"],
+    ],
+    logFile: join(paths.logs, "cri.log"),
+    ready: socketAnswers(paths.criSocket),
+  });
+}
+
+/** Everything in the pool that is a volume, was one or is to become one. */
+export async function listVolumes(paths: DemoPaths): Promise<string[]> {
+  const directories = [
+    join(paths.pool, "volumes"),
+    join(paths.pool, ".pool/staging"),
+    join(paths.pool, ".pool/trash"),
+  ];
+  const entries = await Promise.all(
+    directories.map(async (directory) =>
+      (await readdir(directory).catch(() => [])).map((name) => join(directory, name)),
+    ),
+  );
+  return entries.flat();
+}
+
+export function toDemoLease({ address, containerId, ifname, state, pod }: Lease): DemoLease {
+  return { address, containerId, ifname, state, pod: pod ? `${pod.namespace}/${pod.name}` : "" };
+}

@@ -1,0 +1,147 @@
+/**
+ * The demo without root: the runtime is the tests' fake containerd, and mounts, links, namespaces and nft are the tests'
+ * in-memory fakes. What is real: files, sockets, gRPC, the CSI and CNI legs with their stores, and the proxy's process.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type FakeContainerd, startFakeContainerd } from "../../../test/fakes/containerd/server.ts";
+import { createFakeMounts, type FakeMounts } from "../../../test/fakes/mount.ts";
+import { FakeKernel, FakeProcess } from "../../../test/fakes/netlink.ts";
+import { createFakeNft } from "../../../test/fakes/nft.ts";
+import { createFakeSysctl } from "../../../test/fakes/sysctl.ts";
+import { listLeases } from "../../cni/ipam/leases.ts";
+import { loadConfig } from "../../config/load.ts";
+import { nodeFileSchema } from "../../config/node.ts";
+import { createFiles } from "../../host/files.ts";
+import { createSyscalls } from "../../host/syscall.ts";
+import { createLog } from "../../observe/log.ts";
+import { createCsiDeps } from "../host.ts";
+import { type NodeHost, type NodeServices, startNodeServices } from "../node-services.ts";
+import type { Daemon } from "./daemon.ts";
+import { type DemoPaths, networkConfig, writePolicy } from "./files.ts";
+import { readHostState } from "./host-state.ts";
+import { createCri, listVolumes, nodeFlags, toDemoLease } from "./processes.ts";
+import { createSimulatedCni, createSimulatedContainer } from "./simulated-pod.ts";
+import type { Stage } from "./stage.ts";
+
+const SUBNET = "10.190.7.0/24";
+const IMAGE = "trivet.local/busybox:1";
+const STOP_TIMEOUT_MS = 5_000;
+
+/** The fakes that stand for the kernel; they outlive the services as a kernel outlives processes. */
+export interface SimulatedKernel {
+  readonly network: FakeKernel;
+  readonly process: FakeProcess;
+  readonly mounts: FakeMounts;
+  readonly nftTables: Map<string, Set<string>>;
+  readonly sysctls: Map<string, string>;
+}
+
+function createKernel(): SimulatedKernel {
+  const network = new FakeKernel();
+  return {
+    network,
+    process: new FakeProcess(network),
+    mounts: createFakeMounts({ files: createFiles(createSyscalls()) }),
+    nftTables: new Map(),
+    sysctls: new Map([["net.ipv4.ip_forward", "0"]]),
+  };
+}
+
+async function createHost(kernel: SimulatedKernel): Promise<NodeHost> {
+  const csi = await createCsiDeps(createSyscalls());
+  return {
+    csi: { ...csi, mounts: kernel.mounts },
+    cni: {
+      files: csi.files,
+      clock: csi.clock,
+      netns: kernel.process.netns,
+      netlink: kernel.process.netlink,
+      nft: createFakeNft(kernel.nftTables),
+      sysctl: createFakeSysctl(kernel.sysctls),
+      bootId: "5117a7ed-0000-4000-8000-000000000000",
+      nonce: () => randomBytes(8).toString("hex"),
+    },
+  };
+}
+
+/** `trivet node` within this process, since a process of its own could not share the fakes. */
+function createNode(paths: DemoPaths, host: NodeHost): Daemon {
+  const lines: string[] = [];
+  const log = createLog("node", "info", { write: (line: string) => void lines.push(line.trimEnd()) });
+  const { node } = loadConfig(nodeFileSchema, {
+    overrides: Object.entries(nodeFlags(paths)).map(([path, value]) => ({ path, from: path, value })),
+  });
+  let services: NodeServices | undefined;
+  const stop = async () => {
+    await services?.stop({ timeoutMs: STOP_TIMEOUT_MS });
+    services = undefined;
+    return 0;
+  };
+  return {
+    pid: undefined,
+    async start() {
+      services = await startNodeServices(node, host, log);
+    },
+    stop,
+    kill: async () => void (await stop()),
+    logTail: async (count) => lines.slice(-count),
+  };
+}
+
+function stateOf({ network, mounts, nftTables, sysctls }: SimulatedKernel): Promise<string[]> {
+  return mounts
+    .list()
+    .then((table) => [
+      ...network.describe().map((line) => `simulated network: ${line}`),
+      ...table.map(({ mountPoint }) => `simulated mount ${mountPoint}`),
+      ...[...nftTables.keys()].map((name) => `simulated nft table ${name}`),
+      ...[...sysctls].map(([name, value]) => `simulated sysctl ${name} = ${value}`),
+    ]);
+}
+
+export async function createStage(paths: DemoPaths): Promise<Stage> {
+  const kernel = createKernel();
+  const host = await createHost(kernel);
+  const node = createNode(paths, host);
+  const cri = createCri(paths);
+  let containerd: FakeContainerd | undefined;
+  return {
+    paths,
+    subnet: SUBNET,
+    image: IMAGE,
+    node,
+    cri,
+    async start(steps) {
+      await writePolicy(paths);
+      await mkdir(paths.runtime, { recursive: true });
+      const config = { cniVersion: "1.0.0", name: "trivet-demo", ...networkConfig(paths, SUBNET) };
+      await writeFile(join(paths.cniConf, "10-trivet.conf"), JSON.stringify(config));
+      containerd = await steps.run("fake containerd", "the one of the tests: no process is run", () =>
+        startFakeContainerd({
+          path: join(paths.runtime, "containerd.sock"),
+          images: [IMAGE],
+          cni: createSimulatedCni(kernel, host.cni, JSON.stringify(config)),
+          run: createSimulatedContainer(kernel),
+        }),
+      );
+      await steps.run("trivet node", "CSI driver and CNI agent, on a simulated kernel", () => node.start());
+      await steps.run("trivet cri", "in front of the fake containerd", () => cri.start());
+    },
+    leases: async () => (await listLeases(host.cni, paths.cniState)).map(toDemoLease),
+    async readVolumeFile(volumeId, name) {
+      const path = join(paths.pool, "volumes", volumeId, "data", name);
+      return { path, content: await readFile(path, "utf8") };
+    },
+    volumes: () => listVolumes(paths),
+    async stop() {
+      await cri.stop();
+      await node.stop();
+      await containerd?.stop();
+      kernel.nftTables.clear();
+      kernel.sysctls.set("net.ipv4.ip_forward", "0");
+    },
+    hostState: async () => new Set([...(await readHostState(paths.root)), ...(await stateOf(kernel))]),
+  };
+}

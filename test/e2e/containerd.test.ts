@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createExec } from "../../src/host/exec.ts";
+import { playRule, rules } from "../fakes/containerd/rules.ts";
 import { type CriClient, connectCri } from "../fakes/kubelet/cri-client.ts";
 import { type KubeletDeps, readLog, startPod, stopPod, waitForExit } from "../fakes/kubelet/pod.ts";
 import { connectRawCri } from "../fakes/kubelet/raw-cri-client.ts";
@@ -27,12 +28,8 @@ const conflist = {
     {
       type: "bridge",
       bridge,
-      isGateway: true,
-      ipam: {
-        type: "host-local",
-        ranges: [[{ subnet: "10.213.77.0/24" }]],
-        routes: [{ dst: "0.0.0.0/0" }],
-      },
+      // No gateway and no routes: the plugin would switch on forwarding for the whole machine.
+      ipam: { type: "host-local", ranges: [[{ subnet: "10.213.77.0/24" }]] },
     },
   ],
 };
@@ -108,6 +105,11 @@ describe("a private containerd", () => {
     expect(await raw.call("Version")).toMatchObject({ version: "0.1.0", runtime_name: "containerd" });
     await expect(raw.call("ContainerStatus", { container_id: "x" })).rejects.toMatchObject({ code: 5 });
     raw.close();
+  });
+
+  it.each(rules)("keeps the rule that the fake was written by: $title", async (rule) => {
+    const stage = { cri, image: containerd.image, logRoot: join(directory, "rules") };
+    expect(await playRule(rule, stage)).toEqual(rule.transcript);
   });
 
   it("writes its log below its own root", async () => {

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EventType } from "./events.ts";
-import { openContainerLog } from "./log-file.ts";
+import { type ContainerLog, openContainerLog } from "./log-file.ts";
 import type { CniSandbox, RunResult, Runtime } from "./runtime.ts";
 import { type ContainerRecord, nowNs, type SandboxRecord } from "./state.ts";
 import { unknown } from "./status.ts";
@@ -46,7 +46,7 @@ export async function startContainer(
   if (sandbox.state !== "SANDBOX_READY") throw unknown(`sandbox container "${sandbox.id}" is not running`);
   container.state = "CONTAINER_RUNNING";
   container.startedAtNs = nowNs();
-  let log: Awaited<ReturnType<typeof openContainerLog>>;
+  let log: ContainerLog;
   try {
     log = await openContainerLog(container.logPath);
   } catch (error) {
@@ -55,23 +55,29 @@ export async function startContainer(
     throw unknown(`failed to start container "${container.id}": ${message}`);
   }
   const stop = new AbortController();
+  const killed = new Promise<RunResult>((resolve) => {
+    container.kill = () => resolve({ exitCode: SIGKILL_EXIT_CODE });
+  });
   container.stop = stop;
-  container.exited = runToExit(runtime, container, sandbox, log).then(() =>
+  container.exited = runToExit({ runtime, container, sandbox, log, killed }).then(() =>
     publish(runtime, "CONTAINER_STOPPED_EVENT", container.id, sandbox),
   );
   publish(runtime, "CONTAINER_STARTED_EVENT", container.id, sandbox);
 }
 
-async function runToExit(
-  runtime: Runtime,
-  container: ContainerRecord,
-  sandbox: SandboxRecord,
-  log: Awaited<ReturnType<typeof openContainerLog>>,
-): Promise<void> {
+interface Running {
+  readonly runtime: Runtime;
+  readonly container: ContainerRecord;
+  readonly sandbox: SandboxRecord;
+  readonly log: ContainerLog;
+  readonly killed: Promise<RunResult>;
+}
+
+async function runToExit({ runtime, container, sandbox, log, killed }: Running): Promise<void> {
   let result: RunResult;
   let message = "";
   try {
-    result = await runtime.run({
+    const running = runtime.run({
       id: container.id,
       config: container.config,
       sandbox: { ...cniSandbox(sandbox), ips: sandbox.ips },
@@ -79,6 +85,7 @@ async function runToExit(
       signal: container.stop?.signal ?? AbortSignal.abort(),
       write: log.write,
     });
+    result = await Promise.race([killed, running]);
     if (result.output !== undefined) await log.write(result.output);
   } catch (error) {
     result = { exitCode: SIGKILL_EXIT_CODE };
@@ -88,12 +95,10 @@ async function runToExit(
   finish(container, { exitCode: result.exitCode, message });
 }
 
-/** Marks the end once: a container that was killed stays killed, whatever its run says later. */
 function finish(
   container: ContainerRecord,
   { exitCode, message = "", reason }: { exitCode: number; message?: string; reason?: string },
 ): void {
-  if (container.state === "CONTAINER_EXITED") return;
   container.state = "CONTAINER_EXITED";
   container.finishedAtNs = nowNs();
   container.exitCode = exitCode;
@@ -102,26 +107,24 @@ function finish(
 }
 
 /** Asks a running container to end, and kills it after `timeoutSeconds`. Nothing to do for any other state. */
-export async function stopContainer(
-  runtime: Runtime,
-  container: ContainerRecord,
-  timeoutSeconds: number,
-): Promise<void> {
+export async function stopContainer(container: ContainerRecord, timeoutSeconds: number): Promise<void> {
   if (container.state !== "CONTAINER_RUNNING") return;
+  const { exited } = container;
+  if (timeoutSeconds > 0) {
+    container.stop?.abort();
+    const ended = new AbortController();
+    const expired = sleep(timeoutSeconds * 1000, undefined, { signal: ended.signal }).catch(() => undefined);
+    await Promise.race([exited, expired]);
+    ended.abort();
+  }
+  container.kill?.();
   container.stop?.abort();
-  const grace = new AbortController();
-  const expired = sleep(timeoutSeconds * 1000, "expired", { signal: grace.signal }).catch(() => "ended");
-  const outcome = await Promise.race([container.exited?.then(() => "ended"), expired]);
-  grace.abort();
-  if (outcome === "ended") return;
-  const sandbox = runtime.state.sandboxes.get(container.sandboxId);
-  finish(container, { exitCode: SIGKILL_EXIT_CODE });
-  if (sandbox) publish(runtime, "CONTAINER_STOPPED_EVENT", container.id, sandbox);
+  await exited;
 }
 
 /** Removes a container with its name, ending it first if need be. */
 export async function removeContainer(runtime: Runtime, container: ContainerRecord): Promise<void> {
-  await stopContainer(runtime, container, 0);
+  await stopContainer(container, 0);
   const { state } = runtime;
   if (!state.containers.delete(container.id)) return;
   state.names.delete(container.name);

@@ -54,8 +54,7 @@ export function createContainerMethods(runtime: Runtime): Partial<Handlers> {
         return {};
       }),
       StopContainer: unary<ById & { readonly timeout: string }>(async ({ container_id, timeout }) => {
-        const container = findContainer(state, container_id);
-        if (container) await stopContainer(runtime, container, Number(timeout));
+        await stopContainer(requireContainer(state, container_id), Number(timeout));
         return {};
       }),
       RemoveContainer: unary<ById>(async ({ container_id }) => {
@@ -125,6 +124,7 @@ function create(runtime: Runtime, request: CreateRequest): string {
     message: "",
     resources: config.linux?.resources ?? null,
     stop: undefined,
+    kill: undefined,
     exited: undefined,
   });
   publish(runtime, "CONTAINER_CREATED_EVENT", id, sandbox);

@@ -1,8 +1,8 @@
 /** The methods about the runtime as a whole, and the sessions into containers: version, status, exec, events. */
 import { type CallContext, type Handlers, stream, unary } from "./handlers.ts";
 import type { Runtime } from "./runtime.ts";
-import { newId, nowNs, requireContainer } from "./state.ts";
-import { StatusError, status, unknown } from "./status.ts";
+import { findContainer, newId, nowNs } from "./state.ts";
+import { notFound, StatusError, status, unknown } from "./status.ts";
 
 /** What Status answers; a test may change it while the server runs. */
 export interface NodeConditions {
@@ -75,7 +75,11 @@ function conditions({ runtimeReady, networkReady }: NodeConditions) {
 }
 
 async function execSync(runtime: Runtime, request: ExecRequest, { signal }: CallContext) {
-  const container = requireContainer(runtime.state, request.container_id);
+  const container = findContainer(runtime.state, request.container_id);
+  if (!container) {
+    const id = JSON.stringify(request.container_id);
+    throw notFound(`failed to exec in container: failed to find container ${id} in store`);
+  }
   if (container.state !== "CONTAINER_RUNNING") {
     throw unknown(`failed to exec in container: container is in ${container.state} state`);
   }

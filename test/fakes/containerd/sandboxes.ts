@@ -35,7 +35,10 @@ export function createSandboxMethods(runtime: Runtime): Partial<Handlers> {
       })),
       StopPodSandbox: unary<ById>(async ({ pod_sandbox_id }) => {
         const sandbox = findSandbox(state, pod_sandbox_id);
-        if (sandbox) await stopSandbox(runtime, sandbox);
+        if (!sandbox) {
+          throw notFound(`an error occurred when try to find sandbox ${JSON.stringify(pod_sandbox_id)}`);
+        }
+        await stopSandbox(runtime, sandbox);
         return {};
       }),
       RemovePodSandbox: unary<ById>(async ({ pod_sandbox_id }) => {
@@ -109,7 +112,7 @@ async function attach(runtime: Runtime, sandbox: SandboxRecord): Promise<void> {
 
 async function stopSandbox(runtime: Runtime, sandbox: SandboxRecord): Promise<void> {
   for (const container of runtime.state.containers.values()) {
-    if (container.sandboxId === sandbox.id) await stopContainer(runtime, container, 0);
+    if (container.sandboxId === sandbox.id) await stopContainer(container, 0);
   }
   if (sandbox.state === "SANDBOX_READY") {
     sandbox.state = "SANDBOX_NOTREADY";

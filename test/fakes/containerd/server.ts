@@ -118,7 +118,7 @@ export async function startFakeContainerd(options: FakeContainerdOptions): Promi
       server.forceShutdown();
       if (!keepContainers) {
         const containers = [...state.containers.values()];
-        await Promise.all(containers.map((container) => stopContainer(runtime, container, STOP_SECONDS)));
+        await Promise.all(containers.map((container) => stopContainer(container, STOP_SECONDS)));
       }
       await rm(path, { force: true });
     },

@@ -40,6 +40,8 @@ export interface ContainerRecord {
   resources: object | null;
   /** Tells the run that it should end; present once started. */
   stop: AbortController | undefined;
+  /** Ends the run at once, whatever it does; present once started. */
+  kill: (() => void) | undefined;
   /** Resolves when the container has exited; present once started. */
   exited: Promise<void> | undefined;
 }

@@ -3,7 +3,7 @@
  * appear in one step, or the name is taken. No lock, and never an empty or half-written file under a claimed name.
  */
 import { join } from "node:path";
-import { isKind } from "../../errors.ts";
+import { isKind, withCleanupFailure } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import { nullIfAbsent } from "./guard.ts";
 import type { NetworkPaths } from "./paths.ts";
@@ -32,15 +32,26 @@ export async function withStaged<T>(
   use: (staged: Staged) => Promise<T>,
 ): Promise<T> {
   const temporary = join(paths.staging, `${prefix}${nonce}`);
+  const remove = () => nullIfAbsent(files.unlink(temporary));
+  let result: T;
+  let renamed = false;
   try {
     await files.create(temporary, content, FILE_MODE);
-    return await use({
+    result = await use({
       claim: (path) => linkUnlessTaken(files, temporary, path),
-      replace: (path) => files.rename(temporary, path),
+      async replace(path) {
+        await files.rename(temporary, path);
+        renamed = true;
+      },
     });
-  } finally {
-    await nullIfAbsent(files.unlink(temporary));
+  } catch (error) {
+    throw await remove().then(
+      () => error,
+      (failure: unknown) => withCleanupFailure(error, failure),
+    );
   }
+  if (!renamed) await remove();
+  return result;
 }
 
 async function linkUnlessTaken(files: Files, existing: string, name: string): Promise<boolean> {

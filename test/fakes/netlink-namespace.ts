@@ -1,0 +1,140 @@
+/** One network namespace of the fake kernel: its tables, and the kernel's errors when they are changed wrongly. */
+
+import { contains, networkOf, parseAddress, parseCidr } from "../../src/cni/ipam/address.ts";
+import { errnoError } from "../../src/host/errno.ts";
+import type { Link, LinkAddress, Route, RouteChange } from "../../src/host/netlink.ts";
+
+type Change<Op extends RouteChange["op"]> = Extract<RouteChange, { op: Op }>;
+
+export class VethLink {
+  readonly index: number;
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  up = false;
+  kind: string | undefined = "veth";
+  peer: { readonly namespace: FakeNamespace; readonly name: string } | undefined;
+
+  constructor({ index, name, mac, mtu }: Pick<Link, "index" | "name" | "mac" | "mtu">) {
+    this.index = index;
+    this.name = name;
+    this.mac = mac;
+    this.mtu = mtu;
+  }
+
+  describe(): Link {
+    const { index, name, mac, mtu, up, kind } = this;
+    return { index, name, mac, mtu, up, kind };
+  }
+}
+
+export class FakeNamespace {
+  readonly inode: bigint;
+  readonly links = new Map<string, VethLink>();
+  readonly addresses: (LinkAddress & { readonly linkIndex: number })[] = [];
+  routes: (Route & { readonly linkIndex: number })[] = [];
+  neighbours: { readonly address: string; readonly mac: string; readonly linkIndex: number }[] = [];
+  #nextIndex = 1;
+
+  constructor(inode: bigint) {
+    this.inode = inode;
+    this.addPlainLink("lo", { mac: "00:00:00:00:00:00", mtu: 65_536 });
+  }
+
+  takeIndex(): number {
+    return this.#nextIndex++;
+  }
+
+  /** A link without a peer, as an uplink. */
+  addPlainLink(name: string, { mac, mtu }: { mac: string; mtu: number }): VethLink {
+    const link = new VethLink({ index: this.takeIndex(), name, mac, mtu });
+    link.kind = undefined;
+    this.links.set(name, link);
+    return link;
+  }
+
+  requireLink(op: string, name: string): VethLink {
+    const link = this.links.get(name);
+    if (!link) throw errnoError("ENODEV", op, name);
+    return link;
+  }
+
+  /** Deletes both ends, and all that hangs on them. */
+  deleteLink(name: string): void {
+    const link = this.requireLink("link.delete", name);
+    this.#forget(link);
+    const far = link.peer?.namespace.links.get(link.peer.name);
+    if (far && link.peer) link.peer.namespace.#forget(far);
+  }
+
+  #forget(link: VethLink): void {
+    this.links.delete(link.name);
+    const rest = this.addresses.filter(({ linkIndex }) => linkIndex !== link.index);
+    this.addresses.splice(0, this.addresses.length, ...rest);
+    this.routes = this.routes.filter(({ linkIndex }) => linkIndex !== link.index);
+    this.neighbours = this.neighbours.filter(({ linkIndex }) => linkIndex !== link.index);
+  }
+
+  #linkAt(op: string, index: number): VethLink {
+    const link = [...this.links.values()].find((each) => each.index === index);
+    if (!link) throw errnoError("ENODEV", op, `link ${index}`);
+    return link;
+  }
+
+  addressesOf(index: number): LinkAddress[] {
+    return this.addresses
+      .filter(({ linkIndex }) => linkIndex === index)
+      .map(({ address, prefixLength }) => ({ address, prefixLength }));
+  }
+
+  addAddress({ op, linkIndex, address, prefixLength }: Change<"address.add">): void {
+    this.#linkAt(op, linkIndex);
+    const taken = this.addresses.some((each) => each.linkIndex === linkIndex && each.address === address);
+    if (taken) throw errnoError("EEXIST", op, `${address}/${prefixLength}`);
+    this.addresses.push({ linkIndex, address, prefixLength });
+  }
+
+  addRoute({ op, linkIndex, destination, prefixLength, gateway }: Change<"route.add">): void {
+    const subject = `${destination}/${prefixLength}${gateway === undefined ? "" : ` via ${gateway}`}`;
+    if (!this.#linkAt(op, linkIndex).up) throw errnoError("ENETDOWN", op, subject);
+    const taken = this.routes.some(
+      (route) => route.destination === destination && route.prefixLength === prefixLength,
+    );
+    if (taken) throw errnoError("EEXIST", op, subject);
+    this.routes.push({ destination, prefixLength, gateway, linkIndex });
+  }
+
+  addNeighbour({ op, linkIndex, address, mac }: Change<"neighbour.add">): void {
+    this.#linkAt(op, linkIndex);
+    this.neighbours = this.neighbours.filter(
+      (each) => each.linkIndex !== linkIndex || each.address !== address,
+    );
+    this.neighbours.push({ linkIndex, address, mac });
+  }
+
+  routeTo(text: string): Route | undefined {
+    const address = parseAddress(text);
+    const matching = this.routes.filter((route) => {
+      const cidr = parseCidr(`${route.destination}/${route.prefixLength}`);
+      return address !== undefined && cidr !== undefined && contains(networkOf(cidr), address);
+    });
+    const [best] = matching.sort((left, right) => right.prefixLength - left.prefixLength);
+    return best && { ...best, destination: text, prefixLength: 32 };
+  }
+
+  describe(): string[] {
+    return [
+      ...[...this.links.values()].map(
+        ({ index, name, mac, mtu, up }) => `link ${index} ${name} ${mac} mtu ${mtu} ${up ? "up" : "down"}`,
+      ),
+      ...this.addresses.map(
+        ({ linkIndex, address, prefixLength }) => `address ${address}/${prefixLength} on ${linkIndex}`,
+      ),
+      ...this.routes.map(
+        ({ linkIndex, destination, prefixLength, gateway }) =>
+          `route ${destination}/${prefixLength} via ${gateway ?? "link"} on ${linkIndex}`,
+      ),
+      ...this.neighbours.map(({ linkIndex, address, mac }) => `neighbour ${address} ${mac} on ${linkIndex}`),
+    ];
+  }
+}

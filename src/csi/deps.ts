@@ -1,0 +1,14 @@
+/** What this leg needs of the host. Interfaces only: `commands/` builds the real ones, tests bring fakes. */
+import type { Clock } from "../host/clock.ts";
+import type { Files } from "../host/files.ts";
+import type { ServeGrpc } from "../host/grpc.ts";
+import type { Mounts } from "../host/mount.ts";
+
+export interface CsiDeps {
+  readonly files: Files;
+  readonly mounts: Mounts;
+  readonly clock: Clock;
+  /** A random version 4 UUID. */
+  randomUuid(): string;
+  readonly serve: ServeGrpc;
+}

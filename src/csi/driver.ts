@@ -1,0 +1,89 @@
+/** The three services put together, apart from the socket: what the server serves and what the fault sweeps drive. */
+import type { Handlers, UnaryHandler } from "../host/grpc.ts";
+import type { Log } from "../observe/log.ts";
+import { atEdge, type CallReport, type Handler } from "./call.ts";
+import { createController } from "./controller.ts";
+import type { CsiDeps } from "./deps.ts";
+import { createIdentity } from "./identity.ts";
+import { createKeyedLock } from "./keyed-lock.ts";
+import { createNode } from "./node.ts";
+import type { PoolConfig } from "./pool/config.ts";
+import type { PoolStatus } from "./pool/pool.ts";
+import { createPools } from "./pool/pools.ts";
+import { refusal } from "./refusal.ts";
+
+export interface DriverOptions {
+  readonly nodeId: string;
+  readonly driverVersion: string;
+  readonly pools: readonly PoolConfig[];
+  /** The kubelet's directory: targets lie below it, and nowhere else. */
+  readonly kubeletRoot: string;
+  /** Where the identities of the pools are remembered. Must outlive a reboot. */
+  readonly stateDir: string;
+  readonly deps: Omit<CsiDeps, "serve">;
+  readonly log: Log;
+  readonly onCall?: (call: CallReport) => void;
+}
+
+export interface Driver {
+  readonly handlers: Handlers;
+  /** The scan at the start; Probe says "ready" when it is over. Never throws: a pool that is away opens later. */
+  scan(): Promise<void>;
+  pools(): Promise<readonly PoolStatus[]>;
+  /** Resolves when no removal is running any more. */
+  stop(): Promise<void>;
+}
+
+/** Methods of the specification that this driver refuses; its capabilities say the same. */
+const notOffered: Readonly<Record<string, readonly string[]>> = {
+  Controller: [
+    ...[
+      "ControllerPublishVolume",
+      "ControllerUnpublishVolume",
+      "ListVolumes",
+      "GetCapacity",
+      "CreateSnapshot",
+    ],
+    ...["DeleteSnapshot", "ListSnapshots", "GetSnapshot", "ControllerExpandVolume", "ControllerGetVolume"],
+    "ControllerModifyVolume",
+  ],
+  Node: ["NodeStageVolume", "NodeUnstageVolume", "NodeGetVolumeStats", "NodeExpandVolume"],
+};
+
+/** Throws `invalid` for a node id or for pools that cannot be used. */
+export function createDriver(options: DriverOptions): Driver {
+  const { deps, log, nodeId, driverVersion, kubeletRoot, stateDir } = options;
+  const lock = createKeyedLock();
+  const pools = createPools({ ...deps, log, stateDir, isBusy: lock.isHeld }, options.pools);
+  let ready = false;
+  const services: Readonly<Record<string, Readonly<Record<string, Handler<never>>>>> = {
+    Identity: createIdentity({ driverVersion, isReady: () => ready }),
+    Controller: createController({ ...deps, pools, lock, nodeId }),
+    Node: createNode({ ...deps, pools, lock, nodeId, kubeletRoot }),
+  };
+  const edge = { ...deps, log, ...(options.onCall ? { onCall: options.onCall } : {}) };
+  const wrap = (service: string, method: string, handler: Handler<never>): [string, UnaryHandler] => [
+    method,
+    atEdge(edge, `${service}.${method}`, handler),
+  ];
+  const handlers = Object.entries(services).map(([service, methods]) => {
+    const missing = (notOffered[service] ?? []).map((method) => [method, refuse(method)] as const);
+    const all = [...Object.entries(methods), ...missing];
+    return [service, Object.fromEntries(all.map(([method, handler]) => wrap(service, method, handler)))];
+  });
+  return {
+    handlers: Object.fromEntries(handlers),
+    async scan() {
+      await pools.openAll();
+      ready = true;
+    },
+    pools: pools.status,
+    stop: pools.stop,
+  };
+}
+
+function refuse(method: string): Handler<never> {
+  return async () => {
+    throw refusal("unsupported", method, `${method} is not offered: the capabilities say what is`);
+  };
+}

@@ -1,0 +1,23 @@
+/** The Identity service: who this is, and whether it is ready. */
+import type { Handler } from "./call.ts";
+import { driverName } from "./names.ts";
+
+export interface IdentityOptions {
+  readonly driverVersion: string;
+  /** Whether the scan at the start is over. */
+  isReady(): boolean;
+}
+
+export function createIdentity({ driverVersion, isReady }: IdentityOptions) {
+  return {
+    GetPluginInfo: async () => ({ name: driverName, vendor_version: driverVersion }),
+    GetPluginCapabilities: async () => ({
+      capabilities: ["CONTROLLER_SERVICE", "VOLUME_ACCESSIBILITY_CONSTRAINTS"].map((type) => ({
+        service: { type },
+      })),
+    }),
+    // Not ready is an answer, not an error (specification, "Probe"); an unavailable pool does not make us unready:
+    // a restart would not bring its disk back.
+    Probe: async () => ({ ready: { value: isReady() } }),
+  } satisfies Record<string, Handler<never>>;
+}

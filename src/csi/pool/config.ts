@@ -1,0 +1,111 @@
+/** What a pool is to be, as configured. Pure; whether the disk agrees is found out when the pool is opened. */
+import { posix } from "node:path";
+import { TrivetError } from "../../errors.ts";
+import { invalid } from "../refusal.ts";
+import { parseQuantity } from "./quantity.ts";
+
+export const backends = ["auto", "quota", "image", "directory"] as const;
+export type Backend = (typeof backends)[number];
+
+/** The pool that is used when a class names none. */
+export const DEFAULT_POOL = "default";
+
+export interface PoolConfig {
+  /** Lower-case letters, digits and dashes: it is a class parameter, a file name and a metric label. */
+  readonly name: string;
+  /** Absolute and normal. */
+  readonly path: string;
+  readonly backend: Backend;
+  /** The most that its volumes may add up to. Absent: the size of the file system. */
+  readonly budgetBytes?: number;
+  /** Whether the path must lie on another file system than the state directory: the guard against an unmounted disk. */
+  readonly requireMount: boolean;
+}
+
+const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const settingNames = ["backend", "budget", "requireMount"] as const;
+
+/** `NAME=PATH[,backend=auto|quota|image|directory][,budget=10Gi][,requireMount=true|false]`, as `--pool` takes it. */
+export function parsePoolFlag(text: string): PoolConfig {
+  const [head = "", ...settings] = text.split(",");
+  const cut = head.indexOf("=");
+  if (cut < 0)
+    throw invalid("pool", `"${text}" has no path: write NAME=PATH, as in default=/var/lib/trivet/pool`);
+  const name = head.slice(0, cut);
+  const given = new Map<string, string>();
+  for (const setting of settings) {
+    const [key = "", value] = setting.split(/=(.*)/s);
+    if (!settingNames.some((known) => known === key) || value === undefined) {
+      throw invalid("pool", `"${name}" has the setting "${setting}": known are ${settingNames.join("=, ")}=`);
+    }
+    if (given.has(key)) throw invalid("pool", `"${name}" sets ${key} twice`);
+    given.set(key, value);
+  }
+  const budget = given.get("budget");
+  return checkPool({
+    name,
+    path: head.slice(cut + 1),
+    backend: parseBackend(name, given.get("backend") ?? "auto"),
+    ...(budget === undefined ? {} : { budgetBytes: parseQuantity(`budget of pool "${name}"`, budget) }),
+    requireMount: parseRequireMount(name, given.get("requireMount")),
+  });
+}
+
+function parseBackend(pool: string, text: string): Backend {
+  const backend = backends.find((known) => known === text);
+  if (backend) return backend;
+  throw invalid(`backend of pool "${pool}"`, `is "${text}": known are ${backends.join(", ")}`);
+}
+
+function parseRequireMount(pool: string, text: string | undefined): boolean {
+  if (text === undefined) return pool !== DEFAULT_POOL;
+  if (text === "true" || text === "false") return text === "true";
+  throw invalid(`requireMount of pool "${pool}"`, `is "${text}": give true or false`);
+}
+
+/** The same config if its name and path can be used, else `invalid`. */
+function checkPool(pool: PoolConfig): PoolConfig {
+  if (!namePattern.test(pool.name)) {
+    throw invalid("pool name", `is "${pool.name}": give up to 63 lower-case letters, digits and dashes`);
+  }
+  const normal = posix.normalize(pool.path).replace(/(.)\/$/, "$1");
+  if (!posix.isAbsolute(pool.path) || normal === "/" || pool.path.includes("\0")) {
+    throw invalid(`path of pool "${pool.name}"`, `is "${pool.path}": give an absolute directory below /`);
+  }
+  return { ...pool, path: normal };
+}
+
+/**
+ * All pools of a node together: names once, no pool in another, and only backends that this release has. Throws one
+ * `invalid` that lists every problem.
+ */
+export function checkPools(pools: readonly PoolConfig[]): readonly PoolConfig[] {
+  const problems: string[] = [];
+  if (pools.length === 0) problems.push("no pool is configured: give at least one");
+  const checked = pools.flatMap((pool) => {
+    try {
+      return [checkPool(pool)];
+    } catch (error) {
+      if (!(error instanceof TrivetError)) throw error;
+      problems.push(error.message);
+      return [];
+    }
+  });
+  for (const [index, pool] of checked.entries()) {
+    if (pool.backend === "quota" || pool.backend === "image") {
+      problems.push(
+        `pool "${pool.name}" asks for the backend ${pool.backend}, which this release does not have: use directory`,
+      );
+    }
+    for (const other of checked.slice(0, index)) {
+      if (other.name === pool.name) problems.push(`pool "${pool.name}" is configured twice`);
+      if (`${pool.path}/`.startsWith(`${other.path}/`) || `${other.path}/`.startsWith(`${pool.path}/`)) {
+        problems.push(
+          `pools "${other.name}" and "${pool.name}" lie in one another: ${other.path}, ${pool.path}`,
+        );
+      }
+    }
+  }
+  if (problems.length > 0) throw invalid("pools", `cannot be used: ${problems.join("; ")}`);
+  return checked;
+}

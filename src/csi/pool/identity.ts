@@ -1,0 +1,139 @@
+/**
+ * Whether the disk under a pool's path is the pool's disk. The pool carries an identity file; the identity that is
+ * expected lies outside, in the state directory. A disk that is not mounted or was swapped is never written to, and
+ * only a pool that was never seen before is initialised, in an empty directory.
+ */
+import { dirname, join } from "node:path";
+import { isKind } from "../../errors.ts";
+import { ensureDirectory, type Files, replaceFile } from "../../host/files.ts";
+import type { Log } from "../../observe/log.ts";
+import { refusal } from "../refusal.ts";
+import type { PoolConfig } from "./config.ts";
+import { type PoolLayout, poolLayout, RECORD_MODE, WRAPPER_MODE } from "./layout.ts";
+
+const FORMAT_VERSION = 1;
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** What a directory may hold that becomes a pool: mkfs makes the first, an interrupted start of ours the others. */
+const harmless = new Set(["lost+found", ".pool", "volumes"]);
+
+export interface IdentityDeps {
+  readonly files: Files;
+  readonly log: Log;
+  readonly stateDir: string;
+  randomUuid(): string;
+  /** Throws if a pool of another name has this identity already. */
+  claim(pool: string, uuid: string): void;
+}
+
+export interface IdentifiedPool {
+  readonly uuid: string;
+  readonly layout: PoolLayout;
+}
+
+/** Finds out who the pool is, and makes it one if it is new. `unavailable`, with the reason, if it cannot be used. */
+export async function identifyPool(deps: IdentityDeps, config: PoolConfig): Promise<IdentifiedPool> {
+  const { files, stateDir } = deps;
+  const recordPath = join(stateDir, "pools", `${config.name}.json`);
+  const expected = await readUuid(files, recordPath);
+  if (expected === undefined && !config.requireMount) await ensureDirectory(files, config.path, WRAPPER_MODE);
+  const root = await files.realPath(config.path).catch((error) => {
+    throw away(config, `its directory cannot be reached: ${(error as Error).message}`, error);
+  });
+  const layout = poolLayout(root);
+  if (expected !== undefined) {
+    await requireIdentity(files, config, { uuid: expected, layout });
+    deps.claim(config.name, expected);
+    return { uuid: expected, layout };
+  }
+  await requireOwnFileSystem(deps, config, root);
+  const uuid = (await readUuid(files, layout.identity)) ?? (await initialise(deps, config, layout));
+  deps.claim(config.name, uuid);
+  await ensureDirectory(files, dirname(recordPath), WRAPPER_MODE);
+  await replaceFile(files, recordPath, encode(uuid), RECORD_MODE);
+  deps.log.info("pool recorded", { pool: config.name, path: root, uuid });
+  return { uuid, layout };
+}
+
+/** One read: throws `unavailable` unless the disk that lies under the pool's path now carries this identity. */
+export async function requireIdentity(
+  files: Files,
+  config: PoolConfig,
+  { uuid, layout }: IdentifiedPool,
+): Promise<void> {
+  const present = await readUuid(files, layout.identity).catch((error) => {
+    throw away(config, `its identity cannot be read: ${(error as Error).message}`, error);
+  });
+  if (present === uuid) return;
+  throw away(
+    config,
+    present === undefined
+      ? `${config.path} carries no identity: is its disk mounted?`
+      : `${config.path} is another pool's disk (${present}, expected ${uuid}): mount the right one`,
+  );
+}
+
+/** An unmounted disk would leave an empty directory of the host's own file system, which must not become the pool. */
+async function requireOwnFileSystem(deps: IdentityDeps, config: PoolConfig, root: string): Promise<void> {
+  if (!config.requireMount) return;
+  await ensureDirectory(deps.files, deps.stateDir, WRAPPER_MODE);
+  const [pool, host] = await Promise.all([deps.files.stat(root), deps.files.stat(deps.stateDir)]);
+  if (pool.dev !== host.dev) return;
+  throw away(
+    config,
+    `${config.path} is on the file system of the state directory, so its disk is not mounted; set requireMount=false if that is meant`,
+  );
+}
+
+async function initialise(deps: IdentityDeps, config: PoolConfig, layout: PoolLayout): Promise<string> {
+  const { files } = deps;
+  const foreign = (await files.list(layout.root)).filter(({ name }) => !harmless.has(name));
+  const volumes = await files.list(layout.volumes).catch((error) => {
+    if (isKind(error, "not-found")) return [];
+    throw error;
+  });
+  const [found] = [...foreign, ...volumes];
+  if (found) {
+    throw away(config, `${config.path} was never a pool and holds "${found.name}": give an empty directory`);
+  }
+  const uuid = deps.randomUuid();
+  for (const path of [layout.own, layout.staging, layout.trash, layout.volumes]) {
+    await ensureDirectory(files, path, WRAPPER_MODE);
+  }
+  await replaceFile(files, layout.identity, encode(uuid), RECORD_MODE);
+  // The identity must be on the disk before it is expected anywhere: else a power cut makes the pool unusable.
+  await files.sync(layout.root);
+  await files.sync(dirname(layout.root));
+  return uuid;
+}
+
+function encode(uuid: string): Buffer {
+  return Buffer.from(`${JSON.stringify({ formatVersion: FORMAT_VERSION, uuid })}\n`);
+}
+
+/** The uuid in an identity file, undefined where there is no file. */
+async function readUuid(files: Files, path: string): Promise<string | undefined> {
+  let content: Buffer;
+  try {
+    content = await files.read(path);
+  } catch (error) {
+    if (isKind(error, "not-found")) return undefined;
+    throw error;
+  }
+  const uuid = parseUuid(content.toString());
+  if (uuid) return uuid;
+  throw refusal("unavailable", path, `${path} is not the identity of a pool: repair or remove it`);
+}
+
+function parseUuid(text: string): string | undefined {
+  try {
+    const { formatVersion, uuid } = Object(JSON.parse(text)) as Record<string, unknown>;
+    const isOurs = formatVersion === FORMAT_VERSION && typeof uuid === "string" && uuidPattern.test(uuid);
+    return isOurs ? uuid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function away(config: PoolConfig, why: string, cause?: unknown) {
+  return refusal("unavailable", config.name, `pool "${config.name}" is unavailable: ${why}`, cause);
+}

@@ -1,0 +1,52 @@
+/** Where things lie in a pool. All of it on one file system, so that a rename is one step. */
+import { join } from "node:path";
+import type { VolumeId } from "../volume/id.ts";
+
+export const DATA_MODE = 0o777;
+/** Root's: other users of the host never get as far as the tenant's own modes. */
+export const WRAPPER_MODE = 0o700;
+export const RECORD_MODE = 0o600;
+
+/** The directories of one pool. `root` has no symbolic links in it: mountinfo names it like that. */
+export interface PoolLayout {
+  readonly root: string;
+  /** `.pool`, the driver's own corner. */
+  readonly own: string;
+  readonly identity: string;
+  /** Volumes under construction: garbage whenever nobody is at work on them. */
+  readonly staging: string;
+  /** Volumes that were deleted and are not gone yet. */
+  readonly trash: string;
+  /** What is in here is whole. */
+  readonly volumes: string;
+}
+
+export function poolLayout(root: string): PoolLayout {
+  const own = join(root, ".pool");
+  return {
+    root,
+    own,
+    identity: join(own, "pool.json"),
+    staging: join(own, "staging"),
+    trash: join(own, "trash"),
+    volumes: join(root, "volumes"),
+  };
+}
+
+/** What is in the wrapper of a volume, wherever the wrapper stands at the moment. */
+export function wrapperLayout(wrapper: string): { readonly record: string; readonly data: string } {
+  return { record: join(wrapper, "meta.json"), data: join(wrapper, "data") };
+}
+
+/** The directory that pods see. */
+export function dataDirectory({ volumes }: PoolLayout, id: VolumeId): string {
+  return wrapperLayout(join(volumes, id)).data;
+}
+
+/**
+ * The volume that a mount shows, read from the root of the mount within its file system: it names the volume also
+ * when the pool is away or its directory was deleted under the mount.
+ */
+export function volumeOfMountRoot(root: string): string | undefined {
+  return /\/volumes\/(tv-[a-z2-7-]+)\/data(?:\/\/deleted)?$/.exec(root)?.[1];
+}

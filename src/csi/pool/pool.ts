@@ -1,0 +1,163 @@
+/**
+ * One pool: closed until its disk is known to be the right one, then open, and checked again at every use. It opens
+ * and closes by itself as the disk comes and goes; whoever uses it asks each time and holds on to nothing.
+ */
+import { asTrivetError, type TrivetError } from "../../errors.ts";
+import type { Files } from "../../host/files.ts";
+import type { Log } from "../../observe/log.ts";
+import { refusal } from "../refusal.ts";
+import type { PoolConfig } from "./config.ts";
+import { type IdentifiedPool, identifyPool, requireIdentity } from "./identity.ts";
+import type { PoolLayout } from "./layout.ts";
+import { createLedger, type Ledger, type Room } from "./ledger.ts";
+import { type ScanResult, scanPool } from "./scan.ts";
+import { createTrash, type Trash } from "./trash.ts";
+
+/** What can be done with a pool whose disk is there. Good for one operation. */
+export interface OpenPool {
+  readonly name: string;
+  readonly uuid: string;
+  readonly layout: PoolLayout;
+  readonly ledger: Ledger;
+  readonly trash: Trash;
+  /** What is left to give, as of now. */
+  room(): Promise<Room>;
+}
+
+/** A pool as it is reported: `trivet storage pools`, metrics, health. */
+export interface PoolStatus {
+  readonly name: string;
+  readonly path: string;
+  /** Directories only in this release: sizes are accounted for, and nothing enforces them. */
+  readonly backend: "directory";
+  readonly state: "ready" | "unavailable";
+  /** Why it is unavailable. */
+  readonly reason?: string;
+  readonly uuid?: string;
+  readonly budgetBytes?: number;
+  /** What volumes, and remains in the trash, add up to. */
+  readonly reservedBytes: number;
+  /** What a new volume could have now. */
+  readonly availableBytes: number;
+  readonly volumes: number;
+  readonly trashed: number;
+  /** Directories in `volumes/` that cannot be used, and are left alone. */
+  readonly quarantined: readonly string[];
+}
+
+export interface Pool {
+  readonly config: PoolConfig;
+  /** The pool, open; `unavailable` with the reason otherwise. Never waits for anything but the disk. */
+  use(): Promise<OpenPool>;
+  status(): Promise<PoolStatus>;
+  /** No further removal from the trash starts; resolves when the present one is through. */
+  stop(): Promise<void>;
+}
+
+export interface PoolDeps {
+  readonly files: Files;
+  readonly log: Log;
+  readonly stateDir: string;
+  randomUuid(): string;
+  isBusy(id: string): boolean;
+  /** Throws `unavailable` if a pool of another name has this identity: two would count one disk twice. */
+  claim(pool: string, uuid: string): void;
+}
+
+type Opened = OpenPool & { readonly scan: ScanResult; readonly identity: IdentifiedPool };
+
+export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
+  const log = deps.log.child({ pool: config.name });
+  // One for the life of the process: an operation that outlives a closing still settles its account here.
+  const ledger = createLedger(config.name);
+  let trash: Trash | undefined;
+  let opened: Opened | undefined;
+  let opening: Promise<Opened> | undefined;
+  const close = (error: unknown): never => {
+    const { message } = asTrivetError(error, "pool.use", config.name);
+    if (opened) log.error("pool closed", { error: message });
+    trash?.stop();
+    opened = undefined;
+    throw error;
+  };
+  const reopen = async (): Promise<Opened> => {
+    try {
+      await trash?.idle();
+      opened = await openPool({ ...deps, log }, config, ledger);
+      trash = opened.trash;
+      return opened;
+    } catch (error) {
+      throw asUnavailable(config.name, error);
+    } finally {
+      opening = undefined;
+    }
+  };
+  const use = async (): Promise<Opened> => {
+    const present = opened;
+    if (present) {
+      await requireIdentity(deps.files, config, present.identity).catch(close);
+      if (present === opened) return present;
+    }
+    opening ??= reopen();
+    return opening;
+  };
+  return {
+    config,
+    use,
+    status: () => use().then(describe(config), (error) => describeClosed(config, error)),
+    async stop() {
+      await opening?.catch(() => undefined);
+      trash?.stop();
+      await trash?.idle();
+    },
+  };
+}
+
+/** A pool that cannot be opened is away, whatever the reason: the caller is to try again, not to give up. */
+function asUnavailable(pool: string, error: unknown): TrivetError {
+  const known = asTrivetError(error, "pool.open", pool);
+  if (known.kind === "unavailable" || known.kind === "bug") return known;
+  return refusal("unavailable", pool, `pool "${pool}" is unavailable: ${known.message}`, known);
+}
+
+async function openPool(deps: PoolDeps, config: PoolConfig, ledger: Ledger): Promise<Opened> {
+  const { files, log } = deps;
+  const identity = await identifyPool(deps, config);
+  const { layout, uuid } = identity;
+  const scan = await scanPool(deps, layout, ledger);
+  const trash = createTrash({ files, log }, layout, ledger);
+  trash.kick();
+  log.info("pool open", {
+    ...{ path: layout.root, uuid, volumes: scan.volumes, reservedBytes: ledger.reservedBytes },
+    quarantined: [...scan.quarantined.keys()],
+  });
+  const room = async (): Promise<Room> => {
+    const { totalBytes, availableBytes } = await files.space(layout.volumes);
+    return { limitBytes: config.budgetBytes ?? totalBytes, availableBytes };
+  };
+  return { name: config.name, uuid, layout, ledger, trash, room, scan, identity };
+}
+
+function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
+  return async ({ uuid, ledger, room, scan }) => {
+    const { limitBytes, availableBytes } = await room();
+    const keys = [...ledger.entries().keys()];
+    const trashed = keys.filter((key) => key.startsWith("trash/")).length;
+    return {
+      ...{ name: config.name, path: config.path, backend: "directory", state: "ready", uuid },
+      ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
+      reservedBytes: ledger.reservedBytes,
+      availableBytes: Math.max(0, Math.min(limitBytes - ledger.reservedBytes, availableBytes)),
+      ...{ volumes: keys.length - trashed, trashed, quarantined: [...scan.quarantined.keys()].sort() },
+    };
+  };
+}
+
+function describeClosed(config: PoolConfig, error: unknown): PoolStatus {
+  return {
+    ...{ name: config.name, path: config.path, backend: "directory", state: "unavailable" },
+    reason: asTrivetError(error, "pool.use", config.name).message,
+    ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
+    ...{ reservedBytes: 0, availableBytes: 0, volumes: 0, trashed: 0, quarantined: [] },
+  };
+}

@@ -1,0 +1,89 @@
+/** All pools of this node: which one a class means, and in which one a volume lies. */
+import { isKind } from "../../errors.ts";
+import type { Files } from "../../host/files.ts";
+import { invalid, refusal } from "../refusal.ts";
+import type { VolumeId } from "../volume/id.ts";
+import { readVolume } from "../volume/read.ts";
+import type { VolumeRecord } from "../volume/record.ts";
+import { checkPools, DEFAULT_POOL, type PoolConfig } from "./config.ts";
+import { createPool, type OpenPool, type Pool, type PoolDeps, type PoolStatus } from "./pool.ts";
+
+/** A volume that is there, in a pool that is open. */
+export interface FoundVolume {
+  readonly pool: OpenPool;
+  readonly record: VolumeRecord;
+}
+
+export interface Pools {
+  readonly all: readonly Pool[];
+  /** The pool that a class names; the default pool, or the only one, where it names none. Else `invalid`. */
+  select(name: string | undefined): Pool;
+  /** The volume, or undefined where there is none; `unavailable` while a pool that could hold it is away. */
+  find(id: VolumeId): Promise<FoundVolume | undefined>;
+  /** Tries to open every pool, so that the first request finds the scan done. Never throws. */
+  openAll(): Promise<void>;
+  status(): Promise<readonly PoolStatus[]>;
+  stop(): Promise<void>;
+}
+
+export type PoolsDeps = Omit<PoolDeps, "claim"> & { readonly files: Files };
+
+/** `invalid`, listing every problem, for pools that cannot be used together or ask for what this release lacks. */
+export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Pools {
+  const owners = new Map<string, string>();
+  const claim = (pool: string, uuid: string) => {
+    const owner = owners.get(uuid) ?? pool;
+    if (owner !== pool) {
+      throw refusal("unavailable", pool, `pool "${pool}" is unavailable: it is the disk of pool "${owner}"`);
+    }
+    owners.set(uuid, pool);
+  };
+  const all = checkPools(configs).map((config) => createPool({ ...deps, claim }, config));
+  for (const { config } of all) {
+    deps.log.warn("directory pool: sizes are accounted for, but nothing stops a volume from growing", {
+      ...{ pool: config.name, path: config.path },
+    });
+  }
+  return {
+    all,
+    select: (name) => select(all, name),
+    find: (id) => find(deps.files, all, id),
+    async openAll() {
+      for (const pool of all) {
+        await pool.use().catch((error: Error) => {
+          deps.log.error("pool not open", { pool: pool.config.name, error: error.message });
+        });
+      }
+    },
+    status: () => Promise.all(all.map((pool) => pool.status())),
+    async stop() {
+      await Promise.all(all.map((pool) => pool.stop()));
+    },
+  };
+}
+
+function select(all: readonly Pool[], name: string | undefined): Pool {
+  const names = all.map(({ config }) => config.name);
+  const wanted = name ?? (all.length === 1 ? names[0] : DEFAULT_POOL);
+  const pool = all.find(({ config }) => config.name === wanted);
+  if (pool) return pool;
+  const known = `this node has ${names.join(", ")}`;
+  if (name === undefined) throw invalid("parameters.pool", `is missing and no pool is the default: ${known}`);
+  throw invalid("parameters.pool", `is "${name}": ${known}`);
+}
+
+async function find(files: Files, all: readonly Pool[], id: VolumeId): Promise<FoundVolume | undefined> {
+  let away: unknown;
+  for (const { use } of all) {
+    try {
+      const pool = await use();
+      const record = await readVolume(files, pool.layout, id);
+      if (record) return { pool, record };
+    } catch (error) {
+      if (!isKind(error, "unavailable")) throw error;
+      away ??= error;
+    }
+  }
+  if (away) throw away;
+  return undefined;
+}

@@ -1,0 +1,56 @@
+/** The CSI leg as a whole: its services on a socket, from the start-up scan to the last call in flight. */
+import type { Log } from "../observe/log.ts";
+import type { CallReport } from "./call.ts";
+import type { CsiDeps } from "./deps.ts";
+import { createDriver } from "./driver.ts";
+import type { PoolConfig } from "./pool/config.ts";
+import type { PoolStatus } from "./pool/pool.ts";
+import { errorToStatus } from "./status.ts";
+
+export interface CsiOptions {
+  /** The path of the socket. */
+  readonly endpoint: string;
+  readonly nodeId: string;
+  readonly driverVersion: string;
+  readonly pools: readonly PoolConfig[];
+  readonly kubeletRoot: string;
+  readonly stateDir: string;
+  readonly deps: CsiDeps;
+  readonly log: Log;
+  /** Told of every call when it ends, for metrics. */
+  readonly onCall?: (call: CallReport) => void;
+}
+
+export interface CsiServer {
+  /** Resolves when the scan at the start is over and Probe says "ready". */
+  readonly ready: Promise<void>;
+  /** Takes the socket away, drains, and leaves what is still being removed for the next start. */
+  stop(options: { readonly timeoutMs: number }): Promise<void>;
+  pools(): Promise<readonly PoolStatus[]>;
+}
+
+/**
+ * Resolves when the socket accepts; the scan runs meanwhile, and calls that need a pool wait for it. Throws `invalid`
+ * for options that cannot work and `conflict` where another process serves the socket.
+ */
+export async function startCsi(options: CsiOptions): Promise<CsiServer> {
+  const { deps, endpoint } = options;
+  const driver = createDriver(options);
+  const server = await deps.serve({
+    api: "csi",
+    path: endpoint,
+    handlers: driver.handlers,
+    statusOf: errorToStatus,
+  });
+  return {
+    ready: driver.scan(),
+    pools: driver.pools,
+    async stop({ timeoutMs }) {
+      await server.stop({ timeoutMs });
+      const bound = new AbortController();
+      const late = deps.clock.sleep(timeoutMs, bound.signal).catch(() => undefined);
+      await Promise.race([driver.stop(), late]);
+      bound.abort();
+    },
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * The only place where an error kind becomes a gRPC status. CSI settles most of them (specification, "Error Scheme");
+ * details stay empty, as it demands.
+ */
+import { type Kind, TrivetError } from "../errors.ts";
+import type { RpcCode, RpcStatus } from "../host/grpc.ts";
+
+const codes = {
+  invalid: "INVALID_ARGUMENT",
+  environment: "INVALID_ARGUMENT",
+  decode: "INVALID_ARGUMENT",
+  version: "INVALID_ARGUMENT",
+  unsupported: "UNIMPLEMENTED",
+  range: "OUT_OF_RANGE",
+  "not-found": "NOT_FOUND",
+  conflict: "ALREADY_EXISTS",
+  precondition: "FAILED_PRECONDITION",
+  busy: "ABORTED",
+  exhausted: "RESOURCE_EXHAUSTED",
+  unavailable: "UNAVAILABLE",
+  cancelled: "CANCELLED",
+  deadline: "DEADLINE_EXCEEDED",
+  io: "INTERNAL",
+  bug: "INTERNAL",
+} as const satisfies Record<Kind, RpcCode>;
+
+/** What the caller gets for any thrown value. A bug of ours is told apart in the log only, never with its stack. */
+export function errorToStatus(error: unknown): RpcStatus {
+  if (!(error instanceof TrivetError) || error.kind === "bug") {
+    return { code: "INTERNAL", message: "internal error of the driver: its log has the details" };
+  }
+  return { code: codes[error.kind], message: error.message };
+}

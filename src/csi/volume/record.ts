@@ -1,0 +1,60 @@
+/** `meta.json`: all that is known of a volume, beside its data. Pure; strict, because a wrong guess here loses data. */
+import { refusal } from "../refusal.ts";
+import { parseVolumeId, type VolumeId } from "./id.ts";
+
+/** Raised when a field changes its meaning. A record from the future is quarantined, not misread. */
+const FORMAT_VERSION = 1;
+
+export interface VolumeRecord {
+  readonly id: VolumeId;
+  /** The name of the CreateVolume request. */
+  readonly name: string;
+  readonly pool: string;
+  readonly sizeBytes: number;
+  /** The claim that it was made for, where the provisioner tells (`--extra-create-metadata`). */
+  readonly claim?: { readonly namespace: string; readonly name: string };
+  /** ISO 8601. */
+  readonly created: string;
+}
+
+export function encodeRecord(record: VolumeRecord): Buffer {
+  return Buffer.from(`${JSON.stringify({ formatVersion: FORMAT_VERSION, ...record }, undefined, 2)}\n`);
+}
+
+/** The record of the volume `id`; `precondition`, with the reason, for anything but a whole record of this very volume. */
+export function parseRecord(content: Buffer, id: VolumeId): VolumeRecord {
+  let fields: Record<string, unknown>;
+  try {
+    fields = Object(JSON.parse(content.toString())) as Record<string, unknown>;
+  } catch (error) {
+    throw unreadable(id, "it is no JSON", error);
+  }
+  const { formatVersion, name, pool, sizeBytes, claim, created } = fields;
+  if (formatVersion !== FORMAT_VERSION)
+    throw unreadable(id, `its format version is ${String(formatVersion)}`);
+  if (typeof fields.id !== "string" || parseVolumeId(fields.id) !== id) {
+    throw unreadable(id, `it is the record of ${String(fields.id)}`);
+  }
+  if (typeof name !== "string" || typeof pool !== "string" || typeof created !== "string") {
+    throw unreadable(id, "name, pool or created is missing");
+  }
+  if (typeof sizeBytes !== "number" || !Number.isSafeInteger(sizeBytes) || sizeBytes <= 0) {
+    throw unreadable(id, `its sizeBytes is ${String(sizeBytes)}`);
+  }
+  const known = { id, name, pool, sizeBytes, created };
+  return isClaim(claim) ? { ...known, claim } : known;
+}
+
+function isClaim(value: unknown): value is { namespace: string; name: string } {
+  const { namespace, name } = Object(value) as Record<string, unknown>;
+  return typeof namespace === "string" && typeof name === "string";
+}
+
+function unreadable(id: VolumeId, why: string, cause?: unknown) {
+  return refusal(
+    "precondition",
+    id,
+    `the record of volume ${id} cannot be used: ${why}; the volume is quarantined until meta.json is repaired`,
+    cause,
+  );
+}

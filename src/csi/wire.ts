@@ -1,0 +1,62 @@
+/**
+ * The requests as `host/proto.ts` delivers them: every scalar, list and map is there, messages only when they were
+ * set, 64-bit numbers are strings. Only the fields that this driver reads; `secrets` is left out on purpose.
+ */
+
+export type WireMap = Readonly<Record<string, string>>;
+
+export interface WireCapability {
+  readonly block: object | null;
+  readonly mount: {
+    readonly fs_type: string;
+    readonly mount_flags: readonly string[];
+    readonly volume_mount_group: string;
+  } | null;
+  readonly access_mode: { readonly mode: string } | null;
+}
+
+export interface WireTopology {
+  readonly segments: WireMap;
+}
+
+export interface WireCapacityRange {
+  readonly required_bytes: string;
+  readonly limit_bytes: string;
+}
+
+export interface CreateVolumeRequest {
+  readonly name: string;
+  readonly capacity_range: WireCapacityRange | null;
+  readonly volume_capabilities: readonly WireCapability[];
+  readonly parameters: WireMap;
+  readonly volume_content_source: object | null;
+  readonly accessibility_requirements: {
+    readonly requisite: readonly WireTopology[];
+    readonly preferred: readonly WireTopology[];
+  } | null;
+  readonly mutable_parameters: WireMap;
+}
+
+export interface DeleteVolumeRequest {
+  readonly volume_id: string;
+}
+
+export interface ValidateVolumeCapabilitiesRequest {
+  readonly volume_id: string;
+  readonly volume_context: WireMap;
+  readonly volume_capabilities: readonly WireCapability[];
+  readonly parameters: WireMap;
+  readonly mutable_parameters: WireMap;
+}
+
+export interface NodePublishVolumeRequest {
+  readonly volume_id: string;
+  readonly target_path: string;
+  readonly volume_capability: WireCapability | null;
+  readonly readonly: boolean;
+}
+
+export interface NodeUnpublishVolumeRequest {
+  readonly volume_id: string;
+  readonly target_path: string;
+}

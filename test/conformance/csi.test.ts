@@ -1,0 +1,553 @@
+/** The rules of the CSI specification for what this driver offers, over a real socket: one rule in each title. */
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  blockCapability,
+  type CreateVolumeResponse,
+  capability,
+  createRequest,
+  MIB,
+  publishRequest,
+  type Volume,
+} from "./csi/requests.ts";
+import { type Subject, startSubject } from "./csi/subject.ts";
+
+const key = "topology.local.csi.trivet.dev/node";
+let subject: Subject;
+
+beforeAll(async () => {
+  subject = await startSubject({ morePools: (root) => [`second=${root}/second,requireMount=false`] });
+  await subject.server.ready;
+});
+
+afterAll(async () => subject.stop());
+
+const call = <T>(service: string, method: string, request?: object) =>
+  subject.client.call<T>(service, method, request);
+const refused = async (service: string, method: string, request?: object) =>
+  (await subject.client.refused(service, method, request)).code;
+
+async function create(name: string, changes: object = {}): Promise<Volume> {
+  return (await call<CreateVolumeResponse>("Controller", "CreateVolume", createRequest(name, changes)))
+    .volume;
+}
+
+const unusedId = `tv-${"a".repeat(8)}-${"a".repeat(26)}`;
+const oddIds = ["x", "../../etc", "none/of/ours", "a".repeat(200), "tv-../..", "\u{1F600}", "tv-aaaaaaaa-"];
+
+describe("Identity", () => {
+  test("GetPluginInfo: name is a domain of at most 63 characters that begins and ends with a letter", async () => {
+    const info = await call<{ name: string; vendor_version: string }>("Identity", "GetPluginInfo");
+    expect(info.name).toMatch(/^[a-zA-Z][A-Za-z0-9.-]{1,61}[a-zA-Z]$/);
+    expect(info).toMatchObject({ name: "local.csi.trivet.dev", vendor_version: "1.2.3" });
+  });
+
+  test("GetPluginCapabilities: names the controller service and accessibility constraints, and nothing unknown", async () => {
+    const { capabilities } = await call<{ capabilities: { service: { type: string } }[] }>(
+      "Identity",
+      "GetPluginCapabilities",
+    );
+    expect(capabilities.map(({ service }) => service.type)).toEqual([
+      "CONTROLLER_SERVICE",
+      "VOLUME_ACCESSIBILITY_CONSTRAINTS",
+    ]);
+  });
+
+  test("Probe: ready is true once the driver has started", async () => {
+    expect(await call("Identity", "Probe")).toEqual({ ready: { value: true } });
+  });
+});
+
+describe("capabilities", () => {
+  test("ControllerGetCapabilities: names what is offered", async () => {
+    const { capabilities } = await call<{ capabilities: { rpc: { type: string } }[] }>(
+      "Controller",
+      "ControllerGetCapabilities",
+    );
+    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual(["CREATE_DELETE_VOLUME"]);
+  });
+
+  test("NodeGetCapabilities: names what is offered", async () => {
+    const { capabilities } = await call<{ capabilities: { rpc: { type: string } }[] }>(
+      "Node",
+      "NodeGetCapabilities",
+    );
+    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual(["SINGLE_NODE_MULTI_WRITER"]);
+  });
+
+  test("every method that no capability stands for answers UNIMPLEMENTED", async () => {
+    const offered = [
+      ...["CreateVolume", "DeleteVolume", "ValidateVolumeCapabilities", "ControllerGetCapabilities"],
+      ...["NodePublishVolume", "NodeUnpublishVolume", "NodeGetCapabilities", "NodeGetInfo"],
+    ];
+    for (const service of ["Controller", "Node", "GroupController"]) {
+      for (const method of subject.client.methods(service)) {
+        if (!offered.includes(method))
+          expect([method, await refused(service, method)]).toEqual([method, "UNIMPLEMENTED"]);
+      }
+    }
+  });
+
+  test("NodeGetInfo: a node id, no negative volume limit, and the topology that CreateVolume answers", async () => {
+    const info = await call<{ node_id: string; max_volumes_per_node: string; accessible_topology: object }>(
+      "Node",
+      "NodeGetInfo",
+    );
+    const topology = { segments: { [key]: "node-1" } };
+    expect(info).toEqual({ node_id: "node-1", max_volumes_per_node: "0", accessible_topology: topology });
+    expect((await create("node-info")).accessible_topology).toEqual([topology]);
+  });
+});
+
+describe("CreateVolume: what is missing or wrong is INVALID_ARGUMENT and names the field", () => {
+  const rows: [string, object, RegExp][] = [
+    ["no name", { name: "" }, /^name is missing/],
+    ["a name of 129 bytes", { name: "n".repeat(129) }, /^name is longer/],
+    ["a control character in the name", { name: "a\nb" }, /^name holds/],
+    ["no capabilities", { volume_capabilities: [] }, /^volume_capabilities is empty/],
+    [
+      "a capability without access type",
+      { volume_capabilities: [{ access_mode: { mode: 1 } }] },
+      /\[0\]\.access_type/,
+    ],
+    [
+      "a capability without access mode",
+      { volume_capabilities: [{ mount: {} }] },
+      /\[0\]\.access_mode is missing/,
+    ],
+    ["access type block", { volume_capabilities: [blockCapability] }, /volume_capabilities\[0\]\.block/],
+    [
+      "one bad capability among good ones",
+      { volume_capabilities: [capability(), blockCapability] },
+      /\[1\]\.block/,
+    ],
+    [
+      "MULTI_NODE_READER_ONLY",
+      { volume_capabilities: [capability("MULTI_NODE_READER_ONLY")] },
+      /is MULTI_NODE_READ/,
+    ],
+    [
+      "MULTI_NODE_SINGLE_WRITER",
+      { volume_capabilities: [capability("MULTI_NODE_SINGLE_WRITER")] },
+      /is MULTI_NODE_S/,
+    ],
+    [
+      "MULTI_NODE_MULTI_WRITER",
+      { volume_capabilities: [capability("MULTI_NODE_MULTI_WRITER")] },
+      /is MULTI_NODE_M/,
+    ],
+    [
+      "a mount flag of a file system",
+      { volume_capabilities: [capability(undefined, ["nobarrier"])] },
+      /"nobarrier"/,
+    ],
+    [
+      "a file system type",
+      { volume_capabilities: [{ mount: { fs_type: "ext4" }, access_mode: { mode: 1 } }] },
+      /fs_type is "ext4"/,
+    ],
+    ["an unknown parameter", { parameters: { colour: "red" } }, /^parameters\.colour is "red"/],
+    [
+      "an unknown pool",
+      { parameters: { pool: "nosuch" } },
+      /^parameters\.pool is "nosuch": this node has default, second/,
+    ],
+    ["an empty pool", { parameters: { pool: "" } }, /^parameters\.pool is ""/],
+    ["a mutable parameter", { mutable_parameters: { iops: "3" } }, /^mutable_parameters\.iops is "3"/],
+    [
+      "required above limit",
+      { capacity_range: { required_bytes: 2, limit_bytes: 1 } },
+      /^capacity_range requires 2/,
+    ],
+    ["a negative size", { capacity_range: { required_bytes: -1 } }, /^capacity_range\.required_bytes is -1/],
+    [
+      "a source volume",
+      { volume_content_source: { volume: { volume_id: unusedId } } },
+      /^volume_content_source/,
+    ],
+    [
+      "a source snapshot",
+      { volume_content_source: { snapshot: { snapshot_id: "x" } } },
+      /^volume_content_source/,
+    ],
+  ];
+
+  test.each(rows)("%s", async (_, changes, message) => {
+    const before = await subject.server.pools();
+    const failure = await subject.client.refused(
+      "Controller",
+      "CreateVolume",
+      createRequest("wrong", changes),
+    );
+    expect(failure).toEqual({ code: "INVALID_ARGUMENT", details: expect.stringMatching(message) });
+    expect(await subject.server.pools()).toEqual(before);
+  });
+
+  test("a size that no pool can ever have is OUT_OF_RANGE", async () => {
+    const request = createRequest("vast", { capacity_range: { required_bytes: "9223372036854775807" } });
+    expect(await refused("Controller", "CreateVolume", request)).toBe("OUT_OF_RANGE");
+  });
+
+  test("a size that this pool does not have is RESOURCE_EXHAUSTED", async () => {
+    const request = createRequest("large", { capacity_range: { required_bytes: 2 ** 50 } });
+    expect(await refused("Controller", "CreateVolume", request)).toBe("RESOURCE_EXHAUSTED");
+  });
+});
+
+describe("CreateVolume: the answer", () => {
+  test.each([
+    ["the required size, exactly", { required_bytes: 12_345_678 }, "12345678"],
+    ["the required size where there is a limit too", { required_bytes: 5, limit_bytes: 10 }, "5"],
+    ["1 GiB where no size is asked", undefined, String(2 ** 30)],
+    [
+      "the limit where it is below the default and nothing is required",
+      { limit_bytes: 7 * MIB },
+      String(7 * MIB),
+    ],
+  ])("capacity is %s", async (title, capacity_range, expected) => {
+    expect((await create(title, { capacity_range })).capacity_bytes).toBe(expected);
+  });
+
+  test("the same name and the same wishes give the same volume", async () => {
+    const first = await create("twice");
+    expect(await create("twice")).toEqual(first);
+    expect(await create("twice", { capacity_range: undefined })).toEqual(first);
+    expect(await create("twice", { capacity_range: { required_bytes: MIB, limit_bytes: 10 * MIB } })).toEqual(
+      first,
+    );
+  });
+
+  test.each([
+    ["a larger size", { capacity_range: { required_bytes: 20 * MIB, limit_bytes: 20 * MIB } }],
+    ["a limit below its size", { capacity_range: { limit_bytes: 9 * MIB } }],
+    ["another pool", { parameters: { pool: "second" } }],
+  ])("the same name with %s is ALREADY_EXISTS", async (title, changes) => {
+    await create(`differs: ${title}`);
+    expect(await refused("Controller", "CreateVolume", createRequest(`differs: ${title}`, changes))).toBe(
+      "ALREADY_EXISTS",
+    );
+  });
+
+  test.each([
+    "x".repeat(128),
+    "Größe 日本語 \u{1F600}",
+    "..",
+    "../../etc/passwd",
+    "/",
+    "a/b",
+    ".hidden",
+    " ",
+  ])("the name %j gives an id that is safe and at most 128 bytes", async (name) => {
+    const { volume_id } = await create(name);
+    expect(volume_id).toMatch(/^[a-z0-9-]{1,63}$/);
+    expect((await stat(join(subject.pool, "volumes", volume_id, "data"))).isDirectory()).toBe(true);
+  });
+
+  test("different names give different volumes, and one pool's are not another's", async () => {
+    const ids = [
+      await create("one"),
+      await create("two"),
+      await create("three", { parameters: { pool: "second" } }),
+    ];
+    expect(new Set(ids.map(({ volume_id }) => volume_id)).size).toBe(3);
+    expect((await stat(join(subject.root, "second", "volumes", ids[2]?.volume_id ?? ""))).isDirectory()).toBe(
+      true,
+    );
+  });
+
+  test.each([
+    "SINGLE_NODE_WRITER",
+    "SINGLE_NODE_READER_ONLY",
+    "SINGLE_NODE_SINGLE_WRITER",
+    "SINGLE_NODE_MULTI_WRITER",
+  ])("access mode %s is accepted", async (mode) => {
+    await create(`mode ${mode}`, { volume_capabilities: [capability(mode)] });
+  });
+
+  test("what external-provisioner tells of the claim is accepted and recorded", async () => {
+    const { volume_id } = await create("claimed", {
+      parameters: {
+        "csi.storage.k8s.io/pvc/name": "data",
+        "csi.storage.k8s.io/pvc/namespace": "prod",
+        "csi.storage.k8s.io/pv/name": "pvc-1",
+      },
+    });
+    const record = await readFile(join(subject.pool, "volumes", volume_id, "meta.json"), "utf8");
+    expect(JSON.parse(record)).toMatchObject({ claim: { namespace: "prod", name: "data" }, name: "claimed" });
+  });
+
+  test.each<[string, object]>([
+    ["no requirement", {}],
+    [
+      "our segment among the requisite ones",
+      { requisite: [{ segments: { [key]: "other" } }, { segments: { [key]: "node-1" } }] },
+    ],
+    ["only preferred segments, of another node", { preferred: [{ segments: { [key]: "other" } }] }],
+  ])("accessibility_requirements with %s are met on this node", async (title, accessibility_requirements) => {
+    const volume = await create(`topology ${title}`, { accessibility_requirements });
+    expect(volume.accessible_topology).toEqual([{ segments: { [key]: "node-1" } }]);
+  });
+
+  test.each<[string, object]>([
+    ["another node", { requisite: [{ segments: { [key]: "node-2" } }] }],
+    ["a key of somebody else", { requisite: [{ segments: { zone: "z" } }] }],
+    ["our node in another zone", { requisite: [{ segments: { [key]: "node-1", zone: "z" } }] }],
+    ["a place without segments", { requisite: [{ segments: {} }] }],
+  ])(
+    "accessibility_requirements that ask for %s are RESOURCE_EXHAUSTED",
+    async (_, accessibility_requirements) => {
+      const request = createRequest("elsewhere", { accessibility_requirements });
+      expect(await refused("Controller", "CreateVolume", request)).toBe("RESOURCE_EXHAUSTED");
+    },
+  );
+
+  test("of many equal calls at once each gets the one volume or ABORTED", async () => {
+    const attempts = Array.from({ length: 8 }, () =>
+      create("at once").catch(({ code }: { code: number }) => code),
+    );
+    const outcomes = await Promise.all(attempts);
+    const ids = outcomes.flatMap((outcome) => (typeof outcome === "object" ? outcome.volume_id : []));
+    expect(new Set(ids).size).toBe(1);
+    expect(outcomes.filter((outcome) => typeof outcome === "number").every((code) => code === 10)).toBe(true);
+  });
+});
+
+describe("DeleteVolume", () => {
+  test("a missing id is INVALID_ARGUMENT", async () => {
+    expect(await refused("Controller", "DeleteVolume")).toBe("INVALID_ARGUMENT");
+  });
+
+  test.each([unusedId, ...oddIds])("an unknown id is OK: %j", async (volume_id) => {
+    expect(await call("Controller", "DeleteVolume", { volume_id })).toEqual({});
+  });
+
+  test("a deleted volume is gone, a second delete is OK, and the name can be used again for an empty one", async () => {
+    const { volume_id } = await create("to delete");
+    await writeFile(join(subject.pool, "volumes", volume_id, "data", "file"), "content");
+    await call("Controller", "DeleteVolume", { volume_id });
+    await expect(stat(join(subject.pool, "volumes", volume_id))).rejects.toMatchObject({ code: "ENOENT" });
+    await call("Controller", "DeleteVolume", { volume_id });
+    expect((await create("to delete")).volume_id).toBe(volume_id);
+    await expect(stat(join(subject.pool, "volumes", volume_id, "data", "file"))).rejects.toMatchObject({
+      code: "ENOENT",
+    });
+  });
+
+  test("a volume in use is FAILED_PRECONDITION, and stays", async () => {
+    const { volume_id } = await create("in use");
+    const target = await subject.target("in-use");
+    await call("Node", "NodePublishVolume", publishRequest(volume_id, target));
+    expect(await refused("Controller", "DeleteVolume", { volume_id })).toBe("FAILED_PRECONDITION");
+    await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+    expect(await call("Controller", "DeleteVolume", { volume_id })).toEqual({});
+  });
+});
+
+describe("ValidateVolumeCapabilities", () => {
+  test("a missing id or no capabilities is INVALID_ARGUMENT", async () => {
+    const request = { volume_capabilities: [capability()] };
+    expect(await refused("Controller", "ValidateVolumeCapabilities", request)).toBe("INVALID_ARGUMENT");
+    const without = { volume_id: unusedId };
+    expect(await refused("Controller", "ValidateVolumeCapabilities", without)).toBe("INVALID_ARGUMENT");
+  });
+
+  test.each([unusedId, ...oddIds])("an unknown id is NOT_FOUND: %j", async (volume_id) => {
+    const request = { volume_id, volume_capabilities: [capability()] };
+    expect(await refused("Controller", "ValidateVolumeCapabilities", request)).toBe("NOT_FOUND");
+  });
+
+  test("supported capabilities are confirmed as they were asked", async () => {
+    const { volume_id } = await create("validated");
+    const volume_capabilities = [capability(), capability("SINGLE_NODE_READER_ONLY", ["noexec"])];
+    const answer = await call<{ confirmed: { volume_capabilities: unknown[] }; message: string }>(
+      "Controller",
+      "ValidateVolumeCapabilities",
+      { volume_id, volume_capabilities },
+    );
+    expect(answer.confirmed.volume_capabilities).toMatchObject(volume_capabilities);
+    expect(answer.message).toBe("");
+  });
+
+  test("what is not supported is not confirmed, and the message says why", async () => {
+    const { volume_id } = await create("validated");
+    const request = { volume_id, volume_capabilities: [capability(), blockCapability] };
+    const answer = await call("Controller", "ValidateVolumeCapabilities", request);
+    expect(answer).toEqual({ confirmed: null, message: expect.stringMatching(/\[1\]\.block/) });
+  });
+});
+
+describe("NodePublishVolume: what is missing or wrong", () => {
+  test.each<[string, object]>([
+    ["the volume id", { target_path: "/x", volume_capability: capability() }],
+    ["the target path", { volume_id: unusedId, volume_capability: capability() }],
+    ["the capability", { volume_id: unusedId, target_path: "/x" }],
+  ])("a request without %s is INVALID_ARGUMENT", async (_, request) => {
+    expect(await refused("Node", "NodePublishVolume", request)).toBe("INVALID_ARGUMENT");
+  });
+
+  test.each([unusedId, ...oddIds])("an unknown volume is NOT_FOUND: %j", async (id) => {
+    const target = await subject.target("unknown");
+    expect(await refused("Node", "NodePublishVolume", publishRequest(id, target))).toBe("NOT_FOUND");
+    await expect(stat(target)).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test.each(["block", "remount"])(
+    "an access type or flag that is not offered is INVALID_ARGUMENT: %s",
+    async (what) => {
+      const { volume_id } = await create("published");
+      const volume_capability = what === "block" ? blockCapability : capability(undefined, [what]);
+      const request = publishRequest(volume_id, await subject.target("refused"), { volume_capability });
+      const { code, details } = await subject.client.refused("Node", "NodePublishVolume", request);
+      expect([code, details.includes(what)]).toEqual(["INVALID_ARGUMENT", true]);
+    },
+  );
+
+  test.each([
+    "/",
+    "/etc",
+    "relative/path",
+    "KUBELET",
+    "KUBELET/../up",
+    "KUBELET/a//b",
+    "KUBELET/a/",
+    "KUBELETx/y",
+  ])("a target that is no plain path below the kubelet's directory is INVALID_ARGUMENT: %s", async (path) => {
+    const { volume_id } = await create("published");
+    const target = path.replace("KUBELET", subject.kubeletRoot);
+    expect(await refused("Node", "NodePublishVolume", publishRequest(volume_id, target))).toBe(
+      "INVALID_ARGUMENT",
+    );
+    expect(await refused("Node", "NodeUnpublishVolume", { volume_id, target_path: target })).toBe(
+      "INVALID_ARGUMENT",
+    );
+  });
+
+  test("a target whose parent does not exist is FAILED_PRECONDITION", async () => {
+    const { volume_id } = await create("published");
+    const request = publishRequest(volume_id, join(subject.kubeletRoot, "no", "parent", "mount"));
+    expect(await refused("Node", "NodePublishVolume", request)).toBe("FAILED_PRECONDITION");
+  });
+});
+
+describe("NodePublishVolume and NodeUnpublishVolume", () => {
+  const mountsAt = async (path: string) =>
+    (await subject.mounts.list()).filter(({ mountPoint }) => mountPoint === path);
+
+  test("publish and unpublish repeated ten times are OK each time, and the target is gone at the end", async () => {
+    const { volume_id } = await create("repeated");
+    const target = await subject.target("repeated");
+    for (let count = 0; count < 10; count++) {
+      await call("Node", "NodePublishVolume", publishRequest(volume_id, target));
+    }
+    expect(await mountsAt(target)).toHaveLength(1);
+    for (let count = 0; count < 10; count++) {
+      await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+    }
+    expect(await mountsAt(target)).toEqual([]);
+    await expect(stat(target)).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("a mount shows the volume's data with nosuid and nodev, and the flags that were asked", async () => {
+    const { volume_id } = await create("flags");
+    const target = await subject.target("flags");
+    const volume_capability = capability(undefined, ["noexec", "noatime"]);
+    await call("Node", "NodePublishVolume", publishRequest(volume_id, target, { volume_capability }));
+    const [mount] = await mountsAt(target);
+    expect(mount?.root).toBe(join(await subject.files.realPath(subject.pool), "volumes", volume_id, "data"));
+    expect(mount?.options).toEqual(["rw", "nosuid", "nodev", "noexec", "noatime"]);
+    await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+  });
+
+  test.each<[string, object]>([
+    ["readonly", { readonly: true }],
+    ["a reader-only access mode", { volume_capability: capability("SINGLE_NODE_READER_ONLY") }],
+    ["the flag ro", { volume_capability: capability(undefined, ["ro"]) }],
+  ])("%s gives a read-only mount", async (title, changes) => {
+    const { volume_id } = await create(title);
+    const target = await subject.target(title.replaceAll(" ", "-"));
+    await call("Node", "NodePublishVolume", publishRequest(volume_id, target, changes));
+    expect((await mountsAt(target))[0]?.options).toContain("ro");
+    await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+  });
+
+  test.each<[string, object]>([
+    ["read-only", { readonly: true }],
+    ["with other flags", { volume_capability: capability(undefined, ["noexec"]) }],
+  ])(
+    "publishing again at the same target, %s, is ALREADY_EXISTS and changes nothing",
+    async (title, changes) => {
+      const { volume_id } = await create(`again ${title}`);
+      const target = await subject.target("again");
+      await call("Node", "NodePublishVolume", publishRequest(volume_id, target));
+      const before = await mountsAt(target);
+      const request = publishRequest(volume_id, target, changes);
+      expect(await refused("Node", "NodePublishVolume", request)).toBe("ALREADY_EXISTS");
+      expect(await mountsAt(target)).toEqual(before);
+      await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+    },
+  );
+
+  test("another volume at a target that is taken is ALREADY_EXISTS, and its unpublish does not touch the first", async () => {
+    const [first, second] = [await create("first"), await create("second")];
+    const target = await subject.target("taken");
+    await call("Node", "NodePublishVolume", publishRequest(first.volume_id, target));
+    const request = publishRequest(second.volume_id, target);
+    expect(await refused("Node", "NodePublishVolume", request)).toBe("ALREADY_EXISTS");
+    const wrong = { volume_id: second.volume_id, target_path: target };
+    expect(await refused("Node", "NodeUnpublishVolume", wrong)).toBe("FAILED_PRECONDITION");
+    expect(await mountsAt(target)).toHaveLength(1);
+    await call("Node", "NodeUnpublishVolume", { volume_id: first.volume_id, target_path: target });
+  });
+
+  test.each([
+    ["SINGLE_NODE_MULTI_WRITER", "OK"],
+    ["SINGLE_NODE_WRITER", "OK"],
+    ["SINGLE_NODE_SINGLE_WRITER", "FAILED_PRECONDITION"],
+  ])("a second target with %s is %s", async (mode, expected) => {
+    const { volume_id } = await create(`second target ${mode}`);
+    const targets = [await subject.target("one"), await subject.target("two")] as const;
+    const changes = { volume_capability: capability(mode) };
+    await call("Node", "NodePublishVolume", publishRequest(volume_id, targets[0], changes));
+    const second = publishRequest(volume_id, targets[1], changes);
+    const outcome =
+      expected === "OK"
+        ? call("Node", "NodePublishVolume", second)
+        : refused("Node", "NodePublishVolume", second);
+    expect(await outcome).toEqual(expected === "OK" ? {} : expected);
+    for (const target_path of targets) await call("Node", "NodeUnpublishVolume", { volume_id, target_path });
+  });
+
+  test("of publish calls for one volume at once each is OK or ABORTED, and one mount results", async () => {
+    const { volume_id } = await create("published at once");
+    const target = await subject.target("at-once");
+    const attempts = Array.from({ length: 6 }, () =>
+      call("Node", "NodePublishVolume", publishRequest(volume_id, target)).catch(
+        ({ code }: { code: number }) => code,
+      ),
+    );
+    for (const outcome of await Promise.all(attempts))
+      expect([10, "object"]).toContain(typeof outcome === "object" ? "object" : outcome);
+    expect(await mountsAt(target)).toHaveLength(1);
+    await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+  });
+});
+
+describe("NodeUnpublishVolume", () => {
+  test.each<[string, object]>([
+    ["the volume id", { target_path: "/x" }],
+    ["the target path", { volume_id: unusedId }],
+  ])("a request without %s is INVALID_ARGUMENT", async (_, request) => {
+    expect(await refused("Node", "NodeUnpublishVolume", request)).toBe("INVALID_ARGUMENT");
+  });
+
+  test.each([unusedId, ...oddIds])("what was never published is OK: %j", async (volume_id) => {
+    const target_path = await subject.target("never");
+    expect(await call("Node", "NodeUnpublishVolume", { volume_id, target_path })).toEqual({});
+  });
+
+  test("a target whose parents are gone is OK", async () => {
+    const request = { volume_id: unusedId, target_path: join(subject.kubeletRoot, "gone", "a", "mount") };
+    expect(await call("Node", "NodeUnpublishVolume", request)).toEqual({});
+  });
+});

@@ -1,0 +1,32 @@
+/** Requests with sensible values for everything that a rule does not talk about. */
+
+export const MIB = 2 ** 20;
+
+export function capability(mode = "SINGLE_NODE_WRITER", flags: readonly string[] = []): object {
+  return { mount: { mount_flags: flags }, access_mode: { mode } };
+}
+
+export const blockCapability = { block: {}, access_mode: { mode: "SINGLE_NODE_WRITER" } };
+
+export function createRequest(name: string, changes: object = {}): object {
+  return {
+    name,
+    volume_capabilities: [capability()],
+    capacity_range: { required_bytes: 10 * MIB },
+    ...changes,
+  };
+}
+
+export function publishRequest(volumeId: string, target: string, changes: object = {}): object {
+  return { volume_id: volumeId, target_path: target, volume_capability: capability(), ...changes };
+}
+
+export interface Volume {
+  readonly volume_id: string;
+  readonly capacity_bytes: string;
+  readonly accessible_topology: readonly { readonly segments: Readonly<Record<string, string>> }[];
+}
+
+export interface CreateVolumeResponse {
+  readonly volume: Volume;
+}

@@ -109,6 +109,7 @@ export class ClientSide implements FrameSink {
   #headers(): void {
     const tap = this.#tap;
     const block = this.#block;
+    if (block.streamId % 2 === 0) throw malformed("client", `HEADERS on stream ${block.streamId}`);
     const known = block.streamId <= tap.highestStreamId;
     this.#fields.clear();
     tap.requestDecoder.decode(block.bytes, block.range, this.#fields);
@@ -116,7 +117,6 @@ export class ClientSide implements FrameSink {
       this.#trailers();
       return;
     }
-    if (block.streamId % 2 === 0) throw malformed("client", `it opened stream ${block.streamId}`);
     if (block.streamId > tap.goawayId) {
       this.#refuse();
       return;

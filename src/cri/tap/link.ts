@@ -90,7 +90,7 @@ export class Link {
     this.#upstream = upstream;
     keepReadingAfterWriteErrors(upstream, (code) => {
       lost ??= code;
-      this.#later(LAST_WORDS_MS, () => upstream.destroy());
+      this.#awaitLastWords(upstream);
     });
     upstream.on("error", (error: NodeJS.ErrnoException) => {
       lost ??= error.code;
@@ -104,14 +104,23 @@ export class Link {
       this.#flush();
     });
     upstream.on("drain", () => this.#throttle());
-    upstream.on("end", () => upstream.destroySoon());
+    upstream.on("end", () => upstream.destroy()); // no answer can come any more, so nothing more need be sent
     upstream.on("close", () => {
       if (this.#upstream !== upstream) return;
       if (!connected && lost === "EAGAIN" && retries > 0 && this.#machine.phase === "live") {
+        this.#upstream = undefined;
         this.#later(BUSY_RETRY_MS, () => this.#dial(retries - 1));
         return;
       }
       this.#upstreamGone(connected, lost);
+    });
+  }
+
+  /** Upstream takes nothing more. What it said is still read, for as long as the client takes it. */
+  #awaitLastWords(upstream: Socket): void {
+    this.#later(LAST_WORDS_MS, () => {
+      if (this.#upstreamPaused) this.#awaitLastWords(upstream);
+      else upstream.destroy();
     });
   }
 

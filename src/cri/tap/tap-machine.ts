@@ -10,7 +10,7 @@ import { announceDrain, sendGoaway } from "./drain.ts";
 import { type Frame, FrameReader, type FrameSink } from "./frame-reader.ts";
 import { ErrorCode } from "./frames.ts";
 import { settleConnection } from "./ledger.ts";
-import { goawayCode } from "./malformed.ts";
+import { goawayCode, type Side } from "./malformed.ts";
 import { GrpcStatus } from "./message.ts";
 import { Outage } from "./outage.ts";
 import { removeStream } from "./stream-end.ts";
@@ -79,7 +79,7 @@ export class TapMachine {
       this.#fromClient.push(chunk);
       this.#endEvent();
     } catch (error) {
-      this.#fail(asTrivetError(error, "tap.client", "connection"));
+      this.#fail(asTrivetError(error, "tap.client", "connection"), "client");
     }
   }
 
@@ -90,7 +90,7 @@ export class TapMachine {
       this.#fromUpstream.push(chunk);
       this.#endEvent();
     } catch (error) {
-      this.#fail(asTrivetError(error, "tap.upstream", "connection"));
+      this.#fail(asTrivetError(error, "tap.upstream", "connection"), "upstream");
     }
   }
 
@@ -154,9 +154,9 @@ export class TapMachine {
   }
 
   /** A peer broke the protocol, or a limit was reached: this connection is over, and the calls on it are told. */
-  #fail(error: TrivetError): void {
+  #fail(error: TrivetError, from: Side): void {
     this.#failure = error;
-    const clientAtFault = error.op === "tap.read" ? error.subject === "client" : this.#phase === "outage";
+    const clientAtFault = from === "client" && error.kind === "decode";
     if (!clientAtFault && this.#phase === "live") {
       const status = error.kind === "exhausted" ? GrpcStatus.resourceExhausted : GrpcStatus.unavailable;
       this.#standIn({ status, message: `trivet: ${error.message}` });

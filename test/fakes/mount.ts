@@ -63,9 +63,15 @@ function createTable(options: FakeMountsOptions, initial: readonly MountInfo[]):
     },
     restart(next, powerCut) {
       halted = true;
-      const left = powerCut ? [ROOT] : table;
-      for (const { mountPoint } of left.slice(1)) next.busy?.setDevice(mountPoint, MOUNTED_DEVICE);
-      return createTable(next, left);
+      if (!powerCut) return createTable(next, table);
+      for (const { mountPoint } of table.slice(1)) {
+        try {
+          next.busy?.setDevice(mountPoint, 1n);
+        } catch {
+          // The mount point went with the power.
+        }
+      }
+      return createTable(next, [ROOT]);
     },
     add: (mount) => void table.push({ ...ROOT, id: nextId++, parentId: 1, ...mount }),
     list: () => own("mount.list", "/proc/self/mountinfo", () => [...table]),

@@ -11,7 +11,7 @@ import { type IdentifiedPool, identifyPool, requireIdentity } from "./identity.t
 import type { PoolLayout } from "./layout.ts";
 import { createLedger, type Ledger, type Room } from "./ledger.ts";
 import { type ScanResult, scanPool } from "./scan.ts";
-import { createTrash, type Trash } from "./trash.ts";
+import { createTrash, isTrashKey, type Trash } from "./trash.ts";
 
 /** What can be done with a pool whose disk is there. Good for one operation. */
 export interface OpenPool {
@@ -142,7 +142,7 @@ function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
   return async ({ uuid, ledger, room, scan }) => {
     const { limitBytes, availableBytes } = await room();
     const keys = [...ledger.entries().keys()];
-    const trashed = keys.filter((key) => key.startsWith("trash/")).length;
+    const trashed = keys.filter(isTrashKey).length;
     return {
       ...{ name: config.name, path: config.path, backend: "directory", state: "ready", uuid },
       ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),

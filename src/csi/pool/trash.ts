@@ -22,6 +22,11 @@ export function trashKey(entry: string): string {
   return `trash/${entry}`;
 }
 
+/** Whether a key of the ledger stands for remains in the trash. */
+export function isTrashKey(key: string): boolean {
+  return key.startsWith("trash/");
+}
+
 export interface TrashDeps {
   readonly files: Files;
   readonly log: Log;
@@ -32,7 +37,11 @@ export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledge
   let again = false;
   let stopped = false;
   const emptyOnce = async () => {
+    const counted = [...ledger.entries().keys()].filter(isTrashKey);
     const entries = await files.list(layout.trash);
+    // A removal that was reported as failed may have happened: what was counted and is not there is gone.
+    const present = new Set(entries.map(({ name }) => trashKey(name)));
+    for (const key of counted) if (!present.has(key)) ledger.release(key);
     if (entries.length === 0) return;
     await files.sync(layout.volumes);
     await files.sync(layout.trash);

@@ -1,0 +1,146 @@
+/**
+ * A node in memory for fault sweeps: fake files and mounts, the driver on top without its socket, one hook for every
+ * effect of both, and what must be true of the disk at any time.
+ */
+import { expect } from "vitest";
+import { createDriver, type Driver } from "../../src/csi/driver.ts";
+import type { PoolConfig } from "../../src/csi/pool/config.ts";
+import type { PoolStatus } from "../../src/csi/pool/pool.ts";
+import { silentLog } from "../../src/observe/log.ts";
+import { createFakeClock } from "../fakes/clock.ts";
+import { createFakeFiles, type FakeFiles, type Survival } from "../fakes/files.ts";
+import { createFakeMounts, type FakeMounts } from "../fakes/mount.ts";
+
+export const POOL = "/disk/pool";
+export const TARGET = "/kubelet/pods/a/mount";
+export const SIZE = 1_000;
+const GIB = 2 ** 30;
+
+const config: PoolConfig = {
+  ...{ name: "default", path: POOL, backend: "directory", budgetBytes: 10 * GIB, requireMount: false },
+};
+
+export interface World {
+  readonly files: FakeFiles;
+  readonly mounts: FakeMounts;
+  readonly driver: Driver;
+  call<Response>(method: string, request?: object): Promise<Response>;
+  /** The only pool's status when nothing is being removed any more. */
+  settled(): Promise<PoolStatus>;
+}
+
+/** A new node whose driver has not started its scan. */
+export function createWorld(): World {
+  const files = createFakeFiles({ directories: ["/disk", "/state", "/kubelet/pods/a", "/kubelet/pods/b"] });
+  return build(files, createFakeMounts({ files, busy: files }));
+}
+
+/** The same node after a crash: only the process died if everything survives, else the power was cut. */
+export async function restart(world: World, survival: Survival): Promise<World> {
+  const files = world.files.crash(survival);
+  const powerCut = survival !== "everything";
+  const next = build(files, world.mounts.restart({ files, busy: files }, powerCut));
+  await next.driver.scan();
+  return next;
+}
+
+let uuids = 0;
+
+function build(files: FakeFiles, mounts: FakeMounts): World {
+  const randomUuid = () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`;
+  const driver = createDriver({
+    ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
+    deps: { files, mounts, clock: createFakeClock(), randomUuid },
+    log: silentLog,
+  });
+  return {
+    files,
+    mounts,
+    driver,
+    call: async <Response>(method: string, request: object = {}) => {
+      const [service = "", name = ""] = method.split(".");
+      const handler = driver.handlers[service]?.[name];
+      if (!handler) throw new Error(`no method ${method}`);
+      return (await handler(request, { signal: new AbortController().signal })) as Response;
+    },
+    async settled() {
+      const [status] = await driver.pools();
+      if (!status) throw new Error("there is one pool");
+      await idle(driver);
+      return (await driver.pools())[0] ?? status;
+    },
+  };
+}
+
+/** Waits for the trash: fakes answer in microtasks, so a few turns of the loop are enough. */
+async function idle(driver: Driver): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) {
+    if ((await driver.pools())[0]?.trashed === 0) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Calls `hook` before and after every effect on files and mounts. */
+export function watch(world: World, hook: ((effect: string) => void) | undefined): void {
+  const effect = (op: string, path: string, when: string, from?: string) =>
+    hook?.(`${when} ${op} ${from ? `${from} -> ` : ""}${path}`);
+  world.files.onEffect = hook && effect;
+  world.mounts.onEffect = hook && effect;
+}
+
+export const mount = { mount: { fs_type: "", mount_flags: [], volume_mount_group: "" }, block: null };
+const writer = { ...mount, access_mode: { mode: "SINGLE_NODE_WRITER" } };
+
+export const requests = {
+  create: (name: string) => ({
+    ...{ name, parameters: {}, mutable_parameters: {}, volume_capabilities: [writer] },
+    capacity_range: { required_bytes: String(SIZE), limit_bytes: "0" },
+    ...{ volume_content_source: null, accessibility_requirements: null },
+  }),
+  publish: (volume_id: string, target_path: string) => ({
+    ...{ volume_id, target_path, volume_capability: writer, readonly: false },
+  }),
+};
+
+export async function create(world: World, name: string): Promise<string> {
+  const { volume } = await world.call<{ volume: { volume_id: string } }>(
+    "Controller.CreateVolume",
+    requests.create(name),
+  );
+  return volume.volume_id;
+}
+
+/** Creates a volume and writes into it what must never be lost. */
+export async function createFilled(world: World, name: string): Promise<string> {
+  const id = await create(world, name);
+  await world.files.create(`${POOL}/volumes/${id}/data/precious`, Buffer.from(name), 0o600);
+  world.files.settle();
+  return id;
+}
+
+export async function requireContent(world: World, id: string, name: string): Promise<void> {
+  expect(String(await world.files.read(`${POOL}/volumes/${id}/data/precious`))).toBe(name);
+}
+
+export async function volumesOnDisk(world: World): Promise<string[]> {
+  return (await world.files.list(`${POOL}/volumes`)).map(({ name }) => name).sort();
+}
+
+/** What holds whenever no call is running: whole volumes only, nothing under construction, an account that is right. */
+export async function requireSound(world: World): Promise<void> {
+  const status = await world.settled();
+  expect(status).toMatchObject({ state: "ready", quarantined: [], trashed: 0 });
+  const ids = await volumesOnDisk(world);
+  for (const id of ids) {
+    const record = JSON.parse(String(await world.files.read(`${POOL}/volumes/${id}/meta.json`)));
+    expect(record).toMatchObject({ id, sizeBytes: SIZE, pool: "default" });
+    expect(await world.files.stat(`${POOL}/volumes/${id}`)).toMatchObject({ mode: 0o700 });
+    expect(await world.files.stat(`${POOL}/volumes/${id}/data`)).toMatchObject({
+      kind: "directory",
+      mode: 0o777,
+    });
+  }
+  expect([status.volumes, status.reservedBytes]).toEqual([ids.length, ids.length * SIZE]);
+  expect(await world.files.list(`${POOL}/.pool/staging`)).toEqual([]);
+  expect(await world.files.list(`${POOL}/.pool/trash`)).toEqual([]);
+}

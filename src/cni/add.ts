@@ -8,7 +8,7 @@ import type { NetnsHandle } from "../host/netns.ts";
 import type { CallContext } from "./context.ts";
 import { ensureForwarding } from "./datapath/forwarding.ts";
 import { hostLinkName, linkMac, podGateway } from "./datapath/names.ts";
-import { HOST_PREFIX_LENGTH, planPodRoutes } from "./datapath/plan.ts";
+import { effectiveRoutes, HOST_PREFIX_LENGTH } from "./datapath/plan.ts";
 import { attachRouted } from "./datapath/routed.ts";
 import type { CniDeps } from "./deps.ts";
 import { claimLease, commitLease, releaseLease } from "./ipam/leases.ts";
@@ -97,7 +97,7 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
   await claimRecord(deps, staging, pending);
   const addresses = await leaseAddresses({ staging, config, attachment: pending, undo, signal });
   const attachment = { ...pending, addresses };
-  const routes = planPodRoutes(config.routes);
+  const routes = effectiveRoutes(config.routes);
   await attachRouted({ netlink: deps.netlink, netns, attachment, routes, mtu: config.mtu, undo, signal });
   // The result is made before the commit: a prevResult that cannot be extended must not leave a committed attachment.
   const { cniVersion, dns, prevResult } = config;
@@ -171,7 +171,7 @@ function takenAway({ containerId, ifname, network }: Attachment, what: string): 
   });
 }
 
-function describe(attachment: Attachment, routes: ReturnType<typeof planPodRoutes>): Attached {
+function describe(attachment: Attachment, routes: ReturnType<typeof effectiveRoutes>): Attached {
   const { hostLink, hostMac, podMac, ifname, netns, addresses } = attachment;
   return {
     hostLink: { name: hostLink, mac: hostMac },

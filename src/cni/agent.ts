@@ -98,6 +98,8 @@ async function serve({ socket, plugin, log, busy }: Serving): Promise<void> {
   await new Promise<void>((resolve) => {
     if (socket.destroyed) return resolve();
     socket.once("close", () => resolve());
+    // A client that never takes its answer must not keep a place among the calls.
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
     socket.end(encodeFrame(reply));
   });
 }

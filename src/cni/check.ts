@@ -7,7 +7,7 @@ import { TrivetError } from "../errors.ts";
 import type { RouteConnection } from "../host/netlink.ts";
 import type { NetnsHandle } from "../host/netns.ts";
 import type { CallContext } from "./context.ts";
-import { planPodRoutes } from "./datapath/plan.ts";
+import { effectiveRoutes } from "./datapath/plan.ts";
 import type { CniDeps } from "./deps.ts";
 import { readLease } from "./ipam/leases.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
@@ -127,7 +127,7 @@ async function checkInside(
     return [
       ...checkLink({ ...link, what: record.ifname, wantedMac: record.podMac }),
       ...(await missingAddresses(pod, link.index, record.addresses)),
-      ...(await missingRoutes(pod, link.index, config)),
+      ...(await missingRoutes(pod, config)),
     ];
   } finally {
     pod.close();
@@ -144,13 +144,10 @@ async function missingAddresses(
   return missing.map((address) => `the pod lacks the address ${address}`);
 }
 
-async function missingRoutes(
-  pod: RouteConnection,
-  linkIndex: number,
-  config: NetworkConfig,
-): Promise<string[]> {
-  const present = await pod.routes(linkIndex);
-  const missing = planPodRoutes(config.routes).filter(
+/** Through whichever interface: the first one of a pod that has a route keeps it. */
+async function missingRoutes(pod: RouteConnection, config: NetworkConfig): Promise<string[]> {
+  const present = await pod.routes();
+  const missing = effectiveRoutes(config.routes).filter(
     (route) =>
       !present.some(
         (other) => other.destination === route.destination && other.prefixLength === route.prefixLength,

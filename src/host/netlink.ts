@@ -75,8 +75,8 @@ export interface RouteConnection {
   link(name: string): Promise<Link | undefined>;
   linkAt(index: number): Promise<Link | undefined>;
   addresses(linkIndex: number): Promise<LinkAddress[]>;
-  /** The routes of the main table through a link. Dumps the table: only for small ones. */
-  routes(linkIndex: number): Promise<Route[]>;
+  /** The routes of the main table, all or those through one link. Dumps the table: only for small ones. */
+  routes(linkIndex?: number): Promise<Route[]>;
   /** The route that a packet to this address would take; undefined where there is none. */
   routeTo(address: string): Promise<Route | undefined>;
   close(): void;

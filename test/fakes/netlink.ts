@@ -137,7 +137,9 @@ export class FakeProcess {
         ),
       addresses: (index) => query(`addresses of ${index}`, () => namespace.addressesOf(index)),
       routes: (index) =>
-        query(`routes of ${index}`, () => namespace.routes.filter((route) => route.linkIndex === index)),
+        query(`routes of ${index ?? "all"}`, () =>
+          namespace.routes.filter((route) => index === undefined || route.linkIndex === index),
+        ),
       routeTo: (address) => query(`route to ${address}`, () => namespace.routeTo(address)),
       close,
     };

@@ -24,7 +24,7 @@ export interface EffectiveRoute {
 }
 
 /** The configured routes, or the default route where there are none; all through the host. */
-export function planPodRoutes(routes: readonly PodRoute[]): EffectiveRoute[] {
+export function effectiveRoutes(routes: readonly PodRoute[]): EffectiveRoute[] {
   if (routes.length === 0) return [{ destination: "0.0.0.0", prefixLength: 0, gateway: podGateway }];
   return routes.map(({ destination, gateway }) => ({
     destination: formatAddress(destination.base),
@@ -40,7 +40,7 @@ interface PodPlan {
   readonly routes: readonly EffectiveRoute[];
 }
 
-/** Inside the pod: addresses before the routes that need them as source. */
+/** Inside the pod: addresses first, the routes need them as source. */
 export function planPodSide({ podLink, hostLink, addresses, routes }: PodPlan): RouteChange[] {
   const linkIndex = podLink.index;
   const gateways = new Set([podGateway, ...routes.map(({ gateway }) => gateway)]);
@@ -51,12 +51,6 @@ export function planPodSide({ podLink, hostLink, addresses, routes }: PodPlan): 
       address,
       prefixLength: HOST_PREFIX_LENGTH,
     })),
-    {
-      op: "route.add",
-      linkIndex,
-      destination: podGateway,
-      prefixLength: HOST_PREFIX_LENGTH,
-    },
     // On a link with two ends every gateway is the host, whatever address a configuration gives it.
     ...[...gateways].map((address) => ({
       op: "neighbour.add" as const,
@@ -64,6 +58,14 @@ export function planPodSide({ podLink, hostLink, addresses, routes }: PodPlan): 
       address,
       mac: hostLink.mac,
     })),
+  ];
+}
+
+/** The routes inside the pod. Where another interface of the pod has one of them already, that one stays. */
+export function planPodRoutes({ podLink, routes }: Pick<PodPlan, "podLink" | "routes">): RouteChange[] {
+  const linkIndex = podLink.index;
+  return [
+    { op: "route.add", linkIndex, destination: podGateway, prefixLength: HOST_PREFIX_LENGTH },
     ...routes.map((route) => ({ op: "route.add" as const, linkIndex, ...route })),
   ];
 }

@@ -1,11 +1,11 @@
 /** Makes and removes the link of a routed pod. Everything of it hangs on the pair: deleting one end undoes it all. */
 import { isKind, TrivetError } from "../../errors.ts";
-import type { Link, Netlink, RouteConnection } from "../../host/netlink.ts";
+import type { Link, Netlink, RouteChange, RouteConnection } from "../../host/netlink.ts";
 import type { NetnsHandle } from "../../host/netns.ts";
 import type { Attachment } from "../state/attachments.ts";
 import type { Undo } from "../undo.ts";
 import { findMtu } from "./mtu.ts";
-import { type EffectiveRoute, planHostSide, planPodSide } from "./plan.ts";
+import { type EffectiveRoute, planHostSide, planPodRoutes, planPodSide } from "./plan.ts";
 
 interface RoutedOptions {
   readonly netlink: Netlink;
@@ -82,10 +82,20 @@ async function configure(host: RouteConnection, options: RoutedOptions): Promise
     ]);
     const podLink = await requireLink(pod, ifname);
     await pod.apply(planPodSide({ podLink, hostLink, addresses, routes }));
+    for (const change of planPodRoutes({ podLink, routes })) await addUnlessThere(pod, change);
     signal.throwIfAborted();
     await host.apply(planHostSide({ podLink, hostLink, addresses }));
   } finally {
     pod.close();
+  }
+}
+
+/** The first interface of a pod wins, as with the reference plugins: a second default route has no use. */
+async function addUnlessThere(pod: RouteConnection, change: RouteChange): Promise<void> {
+  try {
+    await pod.apply([change]);
+  } catch (error) {
+    if (!isKind(error, "conflict")) throw error;
   }
 }
 

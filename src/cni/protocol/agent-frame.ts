@@ -1,6 +1,7 @@
 /**
  * How a client speaks with the agent: one line of JSON each way, then the connection ends. A number, not the program's
- * version, says what both understand. Must stay light: each CNI call of the runtime loads it in a new process.
+ * version, says what both understand. A client that ends its side before the answer gives the call up, and the agent takes
+ * it back. Must stay light: each CNI call of the runtime loads it in a new process.
  */
 
 export const AGENT_PROTOCOL = 1;

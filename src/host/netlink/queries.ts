@@ -108,10 +108,10 @@ export async function listAddresses(
     });
 }
 
-export async function listRoutes(connection: NetlinkConnection, linkIndex: number): Promise<Route[]> {
+export async function listRoutes(connection: NetlinkConnection, linkIndex?: number): Promise<Route[]> {
   const replies = await ask(connection, {
     op: "route.list",
-    subject: `link ${linkIndex}`,
+    subject: linkIndex === undefined ? "the main table" : `link ${linkIndex}`,
     type: RTM_GETROUTE,
     flags: NLM_F_DUMP,
     payload: routeHeader({ family: 0 }),
@@ -120,7 +120,7 @@ export async function listRoutes(connection: NetlinkConnection, linkIndex: numbe
     .filter(({ type, payload }) => type === RTM_NEWROUTE && payload.readUInt8(7) === RTN_UNICAST)
     .filter(({ payload }) => tableOf(payload) === RT_TABLE_MAIN)
     .map(({ payload }) => decodeRoute(payload))
-    .filter((route) => route.linkIndex === linkIndex);
+    .filter((route) => linkIndex === undefined || route.linkIndex === linkIndex);
 }
 
 export async function findRoute(connection: NetlinkConnection, address: string): Promise<Route | undefined> {

@@ -70,10 +70,11 @@ function createKiller({ victim, step, delayMs }: Kill) {
     onStep(ended: StepTiming | { readonly step: string }) {
       if (ended.step === previous[step]) dead ??= strike();
     },
-    /** Resolves when the victim serves again. */
+    /** Resolves when the victim serves again, and the client's connection is back after its pause. */
     async recovered() {
       expect(dead, `the step before ${step} never came`).toBeDefined();
       await dead;
+      await expect.poll(() => clients.cri.call("Version").catch(() => null), { timeout: 10_000 }).not.toBeNull();
     },
   };
 }

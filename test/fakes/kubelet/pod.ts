@@ -16,6 +16,8 @@ import { type MountedVolume, mountVolume, unmountVolume } from "./volumes.ts";
 const LOG_DIRECTORY_MODE = 0o755;
 const POLL_MS = 20;
 const DEFAULT_GRACE_SECONDS = 30;
+/** The gRPC code. */
+const NOT_FOUND = 5;
 
 /** What a kubelet needs to run pods. */
 export interface KubeletDeps {
@@ -177,7 +179,10 @@ export async function stopPod(pod: RunningPod, graceSeconds = DEFAULT_GRACE_SECO
   const recorder = recorderOf(pod);
   const failures: unknown[] = [];
   const attempt = (step: string, subject: string, work: () => Promise<unknown>) =>
-    recorder.run(step, subject, work).catch((error: unknown) => failures.push(error));
+    recorder.run(step, subject, work).catch((error: unknown) => {
+      // Gone already, by an earlier try: what was wanted.
+      if ((error as { code?: number }).code !== NOT_FOUND) failures.push(error);
+    });
   const containers = Object.entries(pod.containers);
   for (const [name, container_id] of containers) {
     await attempt("StopContainer", name, () =>

@@ -17,7 +17,7 @@ import { type AttachmentCall, type Environment, parseCall, parseCommand } from "
 import { decodeConfig, type NetworkIdentity, parseConfig, parseIdentity } from "./protocol/netconf.ts";
 import type { JsonObject } from "./protocol/problems.ts";
 import { encodeError } from "./protocol/result.ts";
-import { isSupportedVersion, versionReply } from "./protocol/versions.ts";
+import { versionReply } from "./protocol/versions.ts";
 
 export interface CniRequest {
   readonly env: Environment;
@@ -116,7 +116,7 @@ async function dispatch(context: CallContext, { call, config, identity, facts }:
 
 function errorText(error: TrivetError, code: number, cniVersion: unknown): string {
   return encodeError({
-    cniVersion: isSupportedVersion(cniVersion) ? cniVersion : undefined,
+    cniVersion,
     code,
     // What we did not foresee may hold anything: the caller is sent to the log.
     msg: error.kind === "bug" ? "internal error in trivet: its log has the details" : error.message,

@@ -21,7 +21,7 @@ export interface RunCniOptions {
   readonly loadDeps: () => Promise<CniDeps>;
   /** How long the agent may take to accept the connection. */
   readonly connectTimeoutMs?: number;
-  /** How long to wait for the agent's answer, where the command's own limit is not wanted. */
+  /** How long to wait for the agent's answer; by default a little longer than the plugin's own limit. */
   readonly answerTimeoutMs?: number;
 }
 
@@ -29,6 +29,8 @@ const CONNECT_TIMEOUT_MS = 200;
 /** The plugin's own limits; the client waits a little longer, so that the agent's answer at its deadline arrives. */
 const limitsMs: Readonly<Record<string, number>> = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 };
 const ANSWER_GRACE_MS = 7_000;
+/** The specification's code for a call that may succeed when it is made again. */
+const TRY_AGAIN_LATER = 11;
 const DEFAULT_SOCKET = "/run/trivet/cni.sock";
 
 /** Gives the exit code: 0, or 1 with an error object on stdout. */
@@ -53,7 +55,7 @@ async function forward(
   command: string,
   stdin: Buffer,
 ): Promise<AgentReply | "standalone"> {
-  const limitMs = answerTimeoutMs ?? limitsMs[command] ?? 0;
+  const limitMs = limitsMs[command] ?? 0;
   const request = encodeFrame({
     protocol: AGENT_PROTOCOL,
     command,
@@ -65,7 +67,7 @@ async function forward(
     socketPath: socketOf(stdin),
     request,
     connectTimeoutMs,
-    answerTimeoutMs: limitMs + ANSWER_GRACE_MS,
+    answerTimeoutMs: answerTimeoutMs ?? limitMs + ANSWER_GRACE_MS,
   });
   if ("reply" in answer) return answer.reply.refused ? "standalone" : answer.reply;
   if (!answer.sent) return "standalone";
@@ -75,17 +77,21 @@ async function forward(
   if (command !== "ADD") return "standalone";
   const { encodeError } = await import("../protocol/result.ts");
   const msg = `${answer.why}; DEL clears away what this ADD left, then try again`;
-  const stdout = encodeError({ cniVersion: undefined, code: 11, msg });
+  const stdout = encodeError({ cniVersion: glance(stdin).cniVersion, code: TRY_AGAIN_LATER, msg });
   return { protocol: AGENT_PROTOCOL, exitCode: 1, stdout, stderr: "" };
 }
 
-/** Only a glance: what is wrong with the configuration is for the plugin to say. */
 function socketOf(stdin: Buffer): string {
+  const { socket } = glance(stdin);
+  return typeof socket === "string" && socket.startsWith("/") ? socket : DEFAULT_SOCKET;
+}
+
+/** What is wrong with a configuration is for the plugin to say: here it is only looked at. */
+function glance(stdin: Buffer): { readonly socket?: unknown; readonly cniVersion?: unknown } {
   try {
-    const { socket } = JSON.parse(stdin.toString("utf8")) as { socket?: unknown };
-    return typeof socket === "string" && socket.startsWith("/") ? socket : DEFAULT_SOCKET;
+    return (JSON.parse(stdin.toString("utf8")) as object | null) ?? {};
   } catch {
-    return DEFAULT_SOCKET;
+    return {};
   }
 }
 

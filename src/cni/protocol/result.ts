@@ -1,7 +1,7 @@
 /** What the plugin says on stdout (SPEC.md, "ADD Success" and "Error"): results in the form of each version, and errors. */
 import { TrivetError } from "../../errors.ts";
 import { isObject, type JsonObject } from "./problems.ts";
-import { newestVersion, type SpecVersion } from "./versions.ts";
+import { isSupportedVersion, newestVersion, type SpecVersion } from "./versions.ts";
 
 /** What ADD made, in no version's form. */
 export interface Attached {
@@ -75,13 +75,19 @@ export function addressesOf(result: JsonObject): string[] {
 }
 
 interface ErrorOptions {
-  readonly cniVersion: SpecVersion | undefined;
+  /** As the configuration had it: what is no version of ours gives our newest. */
+  readonly cniVersion: unknown;
   readonly code: number;
   readonly msg: string;
   readonly details?: string;
 }
 
 export function encodeError({ cniVersion, code, msg, details }: ErrorOptions): string {
-  const body = { cniVersion: cniVersion ?? newestVersion, code, msg, ...(details ? { details } : {}) };
+  const body = {
+    cniVersion: isSupportedVersion(cniVersion) ? cniVersion : newestVersion,
+    code,
+    msg,
+    ...(details ? { details } : {}),
+  };
   return `${JSON.stringify(body)}\n`;
 }

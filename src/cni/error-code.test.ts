@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { kinds } from "../errors.ts";
+import { kindToCniCode } from "./error-code.ts";
+
+test("every kind has a code; codes below 100 are the specification's", () => {
+  const ofSpecification = [1, 2, 3, 4, 5, 6, 7, 11];
+  for (const kind of kinds) {
+    const code = kindToCniCode(kind);
+    expect(code >= 100 || ofSpecification.includes(code), `${kind} is ${code}`).toBe(true);
+  }
+});
+
+test("what may be retried as it is has the code for that", () => {
+  for (const kind of ["busy", "unavailable", "cancelled", "deadline"] as const) {
+    expect(kindToCniCode(kind)).toBe(11);
+  }
+});

@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import { formatAddress, formatNetwork } from "../ipam/address.ts";
+import { parseIpam } from "./ipam-config.ts";
+import { createProblems } from "./problems.ts";
+
+function parse(ipam: unknown) {
+  const problems = createProblems("test");
+  const parsed = parseIpam(ipam, problems);
+  problems.throwIfAny();
+  return parsed;
+}
+
+const set = (...ranges: object[]) => ({ ranges: [ranges] });
+
+describe("what is accepted", () => {
+  test("host-local's defaults: first address as gateway, everything between the edges", () => {
+    const [[range] = []] = parse(set({ subnet: "10.1.2.0/24" })).rangeSets;
+    expect(range && formatNetwork(range.subnet)).toBe("10.1.2.0/24");
+    expect(range && [range.rangeStart, range.rangeEnd, range.gateway].map(formatAddress)).toEqual([
+      "10.1.2.1",
+      "10.1.2.254",
+      "10.1.2.1",
+    ]);
+  });
+
+  test("host-local's older form, with a range directly in ipam", () => {
+    const { rangeSets } = parse({ type: "trivet", subnet: "10.1.2.0/24", rangeStart: "10.1.2.9" });
+    expect(rangeSets).toHaveLength(1);
+    expect(rangeSets[0]?.[0] && formatAddress(rangeSets[0][0].rangeStart)).toBe("10.1.2.9");
+  });
+
+  test("routes with and without a gateway", () => {
+    const routes = [{ dst: "0.0.0.0/0" }, { dst: "10.0.0.0/8", gw: "169.254.1.1" }];
+    const parsed = parse({ ...set({ subnet: "10.1.2.0/24" }), routes }).routes;
+    expect(parsed.map(({ gateway }) => gateway)).toEqual([undefined, "169.254.1.1"]);
+  });
+
+  test("two ranges of one subnet that do not overlap", () => {
+    const subnet = "10.1.2.0/24";
+    const first = { subnet, rangeStart: "10.1.2.10", rangeEnd: "10.1.2.19" };
+    const second = { subnet, rangeStart: "10.1.2.20", rangeEnd: "10.1.2.29" };
+    expect(parse(set(first, second)).rangeSets[0]).toHaveLength(2);
+  });
+});
+
+describe("what is refused", () => {
+  const subnet = "10.1.2.0/24";
+  const refused: readonly (readonly [title: string, kind: string, said: string, ipam: unknown])[] = [
+    ["no ipam", "invalid", "ipam is missing", undefined],
+    ["no ranges", "invalid", "at least one range", {}],
+    ["empty ranges", "invalid", "at least one range", { ranges: [] }],
+    ["an empty set", "invalid", "ipam.ranges[0]", { ranges: [[]] }],
+    ["ranges that are no list", "invalid", "ipam.ranges is", { ranges: "10.1.2.0/24" }],
+    ["a range without a subnet", "invalid", "ipam.ranges[0][0].subnet is missing", set({})],
+    ["host bits", "invalid", "the network is 10.1.2.0/24", set({ subnet: "10.1.2.9/24" })],
+    ["a /31", "invalid", "too small", set({ subnet: "10.1.2.0/31" })],
+    ["a start outside", "invalid", "rangeStart", set({ subnet, rangeStart: "10.1.3.1" })],
+    ["a broadcast address as end", "invalid", "rangeEnd", set({ subnet, rangeEnd: "10.1.2.255" })],
+    ["a gateway that is no address", "invalid", "gateway", set({ subnet, gateway: "first" })],
+    [
+      "a start behind the end",
+      "invalid",
+      "behind",
+      set({ subnet, rangeStart: "10.1.2.9", rangeEnd: "10.1.2.8" }),
+    ],
+    ["overlapping ranges", "invalid", "overlap", set({ subnet }, { subnet: "10.1.0.0/16" })],
+    ["overlapping sets", "invalid", "overlap", { ranges: [[{ subnet }], [{ subnet }]] }],
+    ["a misspelt key", "unsupported", "ipam.ranges[0][0].rangestart", set({ subnet, rangestart: "x" })],
+    ["a route without dst", "invalid", "routes[0].dst", { ...set({ subnet }), routes: [{}] }],
+    ["routes that are no list", "invalid", "ipam.routes", { ...set({ subnet }), routes: {} }],
+    [
+      "a key of a route that 1.1.0 added",
+      "unsupported",
+      "ipam.routes[0].mtu is 1400",
+      { ...set({ subnet }), routes: [{ dst: "0.0.0.0/0", mtu: 1400 }] },
+    ],
+    [
+      "an IPv6 route",
+      "unsupported",
+      'ipam.routes[0].dst is "::/0"',
+      { ...set({ subnet }), routes: [{ dst: "::/0" }] },
+    ],
+  ];
+
+  test.each(refused)("%s", (_title, kind, said, ipam) => {
+    let error: unknown;
+    try {
+      parse(ipam);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({ kind, message: expect.stringContaining(said) });
+  });
+});

@@ -2,8 +2,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { loadServices } from "../../../src/host/proto.ts";
 import { type CriClient, connectCri } from "../kubelet/cri-client.ts";
+import { serviceOf } from "./apis.ts";
 import { formatLog, parseLog } from "./log-file.ts";
 import { runUntilStopped } from "./runtime.ts";
 import {
@@ -62,7 +62,7 @@ describe("what arrived", () => {
     const request = { container_id: "none", verbose: true };
     await cri.call("ContainerStatus", request, { metadata: { traceparent: "00-1" } }).catch(() => undefined);
     const call = containerd.requests.last("ContainerStatus");
-    const stub = loadServices("runtime").RuntimeService?.service.ContainerStatus;
+    const stub = serviceOf("runtime", "RuntimeService").service.ContainerStatus;
     expect(call.raw).toEqual(stub?.requestSerialize(request));
     expect(call).toMatchObject({
       service: "RuntimeService",
@@ -325,8 +325,9 @@ describe("images and the node", () => {
 
   it("serves every method of both services", async () => {
     await start();
-    const { RuntimeService, ImageService } = loadServices("runtime");
-    const methods = Object.entries({ ...RuntimeService?.service, ...ImageService?.service });
+    const methods = ["RuntimeService", "ImageService"].flatMap((name) =>
+      Object.entries(serviceOf("runtime", name).service),
+    );
     const missing: string[] = [];
     for (const [method, { responseStream }] of methods) {
       const call = responseStream

@@ -5,7 +5,7 @@
  */
 import { rm } from "node:fs/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { type Api, loadServices } from "../../../src/host/proto.ts";
+import { servicesOf } from "./apis.ts";
 import { stopContainer } from "./container-life.ts";
 import { createContainerMethods } from "./containers.ts";
 import { createEventHub, type EventHub } from "./events.ts";
@@ -152,10 +152,8 @@ function createServer(serving: Omit<Parameters<typeof serveMethods>[1], "service
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     "grpc.enable_channelz": 0,
   });
-  const api: Api = "runtime";
-  for (const [name, client] of Object.entries(loadServices(api))) {
-    if (typeof client !== "function" || !("service" in client)) continue; // the messages and enums of the package
-    serveMethods(server, { ...serving, service: { name, definition: client.service } });
+  for (const [name, { service }] of Object.entries(servicesOf("runtime"))) {
+    serveMethods(server, { ...serving, service: { name, definition: service } });
   }
   return server;
 }

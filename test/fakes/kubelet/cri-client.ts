@@ -1,5 +1,5 @@
 /** The kubelet's CRI client: one connection for both services, its receive limit and its deadline for each method. */
-import { loadServices } from "../../../src/host/proto.ts";
+import { serviceOf } from "../containerd/apis.ts";
 import type { ContainerStatus, Image, PodSandboxStatus } from "../containerd/messages.ts";
 import { deadlineMs, RUNTIME_REQUEST_TIMEOUT_MS } from "./deadlines.ts";
 import { type Authority, type CallSettings, connectGrpc } from "./grpc-client.ts";
@@ -70,9 +70,8 @@ export interface CriClient {
 /** Connects on the first call; a missing socket is that call's UNAVAILABLE, as the kubelet sees it. */
 export function connectCri(options: CriClientOptions): CriClient {
   const { path, runtimeRequestTimeoutMs = RUNTIME_REQUEST_TIMEOUT_MS } = options;
-  const { RuntimeService, ImageService } = loadServices("runtime");
-  if (!RuntimeService || !ImageService) throw new Error("the runtime API lacks one of its services");
-  const client = connectGrpc([RuntimeService, ImageService], {
+  const services = [serviceOf("runtime", "RuntimeService"), serviceOf("runtime", "ImageService")];
+  const client = connectGrpc(services, {
     ...options,
     maxReceiveBytes: MAX_RECEIVE_BYTES,
   });

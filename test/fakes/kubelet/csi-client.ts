@@ -2,7 +2,7 @@
  * CSI as the kubelet and external-provisioner call it: a new connection for every call, with 2 minutes for the
  * kubelet's node calls and 15 seconds for the provisioner's.
  */
-import { loadServices } from "../../../src/host/proto.ts";
+import { serviceOf } from "../containerd/apis.ts";
 import { connectGrpc } from "./grpc-client.ts";
 
 /** The kubelet's limit for one CSI call. */
@@ -48,11 +48,10 @@ export interface CsiClient {
 
 /** A client of the driver at `path`; nothing is connected until a call is made. */
 export function createCsiClient(path: string): CsiClient {
-  const { Identity, Controller, Node } = loadServices("csi");
-  if (!Identity || !Controller || !Node) throw new Error("the CSI API lacks one of its services");
-  const services = [Identity, Controller, Node];
+  const controller = serviceOf("csi", "Controller");
+  const services = [serviceOf("csi", "Identity"), controller, serviceOf("csi", "Node")];
   const defaultTimeoutMs = (method: string) =>
-    method in Node.service || method in Identity.service ? NODE_TIMEOUT_MS : PROVISIONER_TIMEOUT_MS;
+    method in controller.service ? PROVISIONER_TIMEOUT_MS : NODE_TIMEOUT_MS;
   return {
     path,
     async call(method, request = {}, timeoutMs = defaultTimeoutMs(method)) {

@@ -6,7 +6,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { loadServices } from "../../../src/host/proto.ts";
+import { serviceOf } from "../containerd/apis.ts";
 import { type CsiResponses, createCsiClient } from "./csi-client.ts";
 import { connectGrpc } from "./grpc-client.ts";
 
@@ -150,10 +150,11 @@ async function tryRegister(
 
 /** One registration from the dial to the notification. The plugin is told of a failure too. */
 async function register(path: string): Promise<RegisteredPlugin> {
-  const { Registration } = loadServices("pluginregistration");
-  if (!Registration) throw new Error("the registration API lacks its service");
   // This dial sets no authority: grpc-go then sends the path, percent-encoded since the kubelet's 1.29.
-  const client = connectGrpc([Registration], { path, authority: "encoded-path" });
+  const client = connectGrpc([serviceOf("pluginregistration", "Registration")], {
+    path,
+    authority: "encoded-path",
+  });
   try {
     const info = await client.unary<PluginInfo>("GetInfo", {}, { timeoutMs: INFO_TIMEOUT_MS });
     const notify = (plugin_registered: boolean, error: string) =>

@@ -1,7 +1,8 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runUntilStopped } from "../containerd/runtime.ts";
 import {
   type FakeContainerd,
   type FakeContainerdOptions,
@@ -9,8 +10,10 @@ import {
 } from "../containerd/server.ts";
 import { status } from "../containerd/status.ts";
 import { type CriClient, connectCri } from "./cri-client.ts";
+import { createCsiClient } from "./csi-client.ts";
 import { type KubeletDeps, PodStartError, readLog, startPod, stopPod, waitForExit } from "./pod.ts";
 import type { PodSpec } from "./pod-config.ts";
+import { serveStub } from "./stub-driver.ts";
 
 const image = "trivet.local/busybox:1";
 
@@ -96,6 +99,49 @@ describe("a pod on the fake containerd", () => {
     expect(pod.ip).toBe("10.88.0.7");
     await stopPod(pod);
     expect(asked).toEqual([`add ${spec.uid}`, `del ${spec.uid}`]);
+  });
+
+  it("publishes volumes first, mounts them into the container, and takes them back after the sandbox", async () => {
+    await start({ run: runUntilStopped });
+    const path = join(directory, "csi.sock");
+    const driver = await serveStub("csi", path, {
+      NodeGetCapabilities: () => ({ capabilities: [{ rpc: { type: "STAGE_UNSTAGE_VOLUME" } }] }),
+      NodeStageVolume: () => ({}),
+      NodePublishVolume: async ({ target_path }) => {
+        await mkdir(String(target_path));
+        return {};
+      },
+      NodeUnpublishVolume: async ({ target_path }) => {
+        await rmdir(String(target_path));
+        return {};
+      },
+      NodeUnstageVolume: () => ({}),
+    });
+    const pod = await startPod(
+      { ...deps, csi: createCsiClient(path) },
+      {
+        ...spec,
+        volumes: [{ name: "pvc-1", driver: "d", volumeId: "v1" }],
+        containers: [{ name: "main", image, volumeMounts: { "pvc-1": "/data" } }],
+      },
+    );
+    expect(containerd.requests.last("CreateContainer").request).toMatchObject({
+      config: {
+        mounts: [{ container_path: "/data", host_path: pod.volumes[0]?.targetPath, readonly: false }],
+      },
+    });
+    await stopPod(pod, 1);
+    await driver.stop();
+    const steps = pod.steps.map(({ step }) => step);
+    expect(steps.slice(0, 3)).toEqual(["NodeStageVolume", "NodePublishVolume", "RunPodSandbox"]);
+    expect(steps.slice(-5)).toEqual([
+      "StopPodSandbox",
+      "NodeUnpublishVolume",
+      "NodeUnstageVolume",
+      "RemoveContainer",
+      "RemovePodSandbox",
+    ]);
+    expect(pod.steps.every(({ durationMs, error }) => durationMs > 0 && error === undefined)).toBe(true);
   });
 
   it("pulls an image that is not there, and creates the container from its id", async () => {

@@ -98,7 +98,7 @@ async function mountVolumes(
     const { csi } = deps;
     if (!csi) throw new Error(`volume ${volume.name}: the kubelet has no CSI driver`);
     const options = { ...volume, csi, kubeletRoot: deps.kubeletRoot, podUid: spec.uid };
-    building.volumes.push(await recorder.run("NodePublishVolume", volume.name, () => mountVolume(options)));
+    building.volumes.push(await mountVolume(options, (step, work) => recorder.run(step, volume.name, work)));
   }
 }
 
@@ -192,7 +192,8 @@ export async function stopPod(pod: RunningPod, graceSeconds = DEFAULT_GRACE_SECO
   const byId = { pod_sandbox_id: pod.sandboxId };
   if (pod.sandboxId !== "") await attempt("StopPodSandbox", "", () => cri.call("StopPodSandbox", byId));
   for (const volume of pod.volumes) {
-    await attempt("NodeUnpublishVolume", volume.name, () => unmountVolume(volume));
+    const timed = (step: string, work: () => Promise<unknown>) => recorder.run(step, volume.name, work);
+    await unmountVolume(volume, timed).catch((error: unknown) => failures.push(error));
   }
   for (const [name, container_id] of containers) {
     await attempt("RemoveContainer", name, () => cri.call("RemoveContainer", { container_id }));

@@ -1,6 +1,6 @@
 /** The kubelet's CRI client with any `:authority`, over hand-framed HTTP/2: unary methods only. */
-import { status } from "@grpc/grpc-js";
-import { loadServices } from "../../../src/host/proto.ts";
+import { type ServiceDefinition, status } from "@grpc/grpc-js";
+import { serviceOf } from "../containerd/apis.ts";
 import { StatusError } from "../containerd/status.ts";
 import type { CriClient } from "./cri-client.ts";
 import { deadlineMs, RUNTIME_REQUEST_TIMEOUT_MS } from "./deadlines.ts";
@@ -54,8 +54,8 @@ function unwrap({ headers, body, reset }: RawResponse): Buffer {
 /** Connects at once. Its `call` rejects with StatusError, whose `code` is the gRPC status. */
 export async function connectRawCri(options: RawCriOptions): Promise<CriClient> {
   const { path, authority = path, runtimeRequestTimeoutMs = RUNTIME_REQUEST_TIMEOUT_MS } = options;
-  const { RuntimeService, ImageService } = loadServices("runtime");
-  const methods = { ...RuntimeService?.service, ...ImageService?.service };
+  const services = ["RuntimeService", "ImageService"].map((name) => serviceOf("runtime", name).service);
+  const methods: ServiceDefinition = Object.assign({}, ...services);
   const connection = await connectRaw(options);
   return {
     path,

@@ -1,7 +1,8 @@
 /** The smallest CSI driver that lets the kubelet's side be tested without a real one: it answers what it is told. */
 import { rm } from "node:fs/promises";
 import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from "@grpc/grpc-js";
-import { type Api, loadServices } from "../../../src/host/proto.ts";
+import type { Api } from "../../../src/host/proto.ts";
+import { servicesOf } from "../containerd/apis.ts";
 
 export interface StubCall {
   readonly method: string;
@@ -23,10 +24,9 @@ export type StubMethods = Readonly<
 export async function serveStub(api: Api, path: string, methods: StubMethods): Promise<StubServer> {
   const calls: StubCall[] = [];
   const server = new Server({ "grpc.enable_channelz": 0 });
-  for (const client of Object.values(loadServices(api))) {
-    if (typeof client !== "function" || !("service" in client)) continue;
-    const handlers = Object.keys(client.service).map((method) => [method, answer(method)] as const);
-    server.addService(client.service, Object.fromEntries(handlers.filter(([name]) => name in methods)));
+  for (const { service } of Object.values(servicesOf(api))) {
+    const handlers = Object.keys(service).map((method) => [method, answer(method)] as const);
+    server.addService(service, Object.fromEntries(handlers.filter(([name]) => name in methods)));
   }
   function answer(method: string) {
     return async (

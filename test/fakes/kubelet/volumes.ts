@@ -69,8 +69,13 @@ export interface MountedVolume extends MountVolumeOptions {
   readonly stagingPath: string | undefined;
 }
 
+/** Runs one call of a volume's way, and may time it. */
+export type RunStep = (step: string, work: () => Promise<unknown>) => Promise<unknown>;
+
+const justRun: RunStep = (_, work) => work();
+
 /** Stages (if the driver does that) and publishes; gives where the volume is. */
-export async function mountVolume(options: MountVolumeOptions): Promise<MountedVolume> {
+export async function mountVolume(options: MountVolumeOptions, run = justRun): Promise<MountedVolume> {
   const { csi, kubeletRoot, driver, podUid, name, volumeId, volumeContext = {} } = options;
   const paths = volumePaths(kubeletRoot);
   const targetPath = paths.target(podUid, name);
@@ -83,7 +88,8 @@ export async function mountVolume(options: MountVolumeOptions): Promise<MountedV
   if (options.stage ?? (await canStage(csi))) {
     stagingPath = paths.staging(driver, volumeId);
     await mkdir(stagingPath, { recursive: true, mode: POD_DIRECTORY_MODE });
-    await csi.call("NodeStageVolume", { ...request, staging_target_path: stagingPath });
+    const stage = { ...request, staging_target_path: stagingPath };
+    await run("NodeStageVolume", () => csi.call("NodeStageVolume", stage));
   }
   const parent = dirname(targetPath);
   await mkdir(parent, { recursive: true, mode: POD_DIRECTORY_MODE });
@@ -91,12 +97,13 @@ export async function mountVolume(options: MountVolumeOptions): Promise<MountedV
     join(parent, "vol_data.json"),
     JSON.stringify({ driverName: driver, volumeHandle: volumeId }),
   );
-  await csi.call("NodePublishVolume", {
+  const publish = {
     ...request,
     target_path: targetPath,
     readonly: options.readonly ?? false,
     ...(stagingPath !== undefined && { staging_target_path: stagingPath }),
-  });
+  };
+  await run("NodePublishVolume", () => csi.call("NodePublishVolume", publish));
   return { ...options, targetPath, stagingPath };
 }
 
@@ -106,15 +113,17 @@ async function canStage(csi: CsiClient): Promise<boolean> {
 }
 
 /** Unpublishes and unstages; then removes the pod's directories, each of which must be empty by now. */
-export async function unmountVolume(volume: MountedVolume): Promise<void> {
+export async function unmountVolume(volume: MountedVolume, run = justRun): Promise<void> {
   const { csi, volumeId, targetPath, stagingPath, kubeletRoot, podUid } = volume;
-  await csi.call("NodeUnpublishVolume", { volume_id: volumeId, target_path: targetPath });
+  const published = { volume_id: volumeId, target_path: targetPath };
+  await run("NodeUnpublishVolume", () => csi.call("NodeUnpublishVolume", published));
   const parent = dirname(targetPath);
   await removeEmpty(targetPath);
   await rm(join(parent, "vol_data.json"), { force: true });
   await removeEmpty(parent);
   if (stagingPath !== undefined) {
-    await csi.call("NodeUnstageVolume", { volume_id: volumeId, staging_target_path: stagingPath });
+    const staged = { volume_id: volumeId, staging_target_path: stagingPath };
+    await run("NodeUnstageVolume", () => csi.call("NodeUnstageVolume", staged));
     await removeEmpty(stagingPath);
     await removeEmpty(dirname(stagingPath));
   }

@@ -20,24 +20,29 @@ export interface NodeServices {
   stop(options: { readonly timeoutMs: number }): Promise<void>;
 }
 
-type Stop = (timeoutMs: number) => Promise<void>;
+interface Part {
+  stop(timeoutMs: number): Promise<void>;
+  /** Resolves when it does what it is there for; it accepts calls before. */
+  readonly ready?: Promise<void>;
+}
 
 /** Starts what the configuration asks for. If one part cannot start, those before it are stopped again. */
 export async function startNodeServices(config: NodeConfig, host: NodeHost, log: Log): Promise<NodeServices> {
   const metrics = createMetrics();
-  const stops: Stop[] = [];
+  const parts: Part[] = [];
   let notReady: string | undefined = "starting";
   const stop = async (timeoutMs: number) => {
     notReady = "stopping";
     // Together: the bound is for the whole process.
-    await Promise.all(stops.splice(0).map((stopPart) => stopPart(timeoutMs)));
+    await Promise.all(parts.splice(0).map((part) => part.stop(timeoutMs)));
   };
   try {
     // First, so that a probe can see the start itself.
     const health = await startHealthServer({ ...config.healthAddress, metrics, notReady: () => notReady });
-    stops.push(() => health.stop());
-    if (config.csi.enabled) stops.push(await startCsiPart(config, host, { log, metrics }));
-    if (config.cni.enabled) stops.push(await startCniPart(config, host, { log, metrics }));
+    parts.push({ stop: () => health.stop() });
+    if (config.csi.enabled) parts.push(await startCsiPart(config, host, { log, metrics }));
+    if (config.cni.enabled) parts.push(await startCniPart(config, host, { log, metrics }));
+    await Promise.all(parts.map(({ ready }) => ready));
     notReady = undefined;
     log.info("ready", {
       node: config.nodeId,
@@ -55,7 +60,7 @@ interface Observers {
   readonly metrics: ReturnType<typeof createMetrics>;
 }
 
-async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Stop> {
+async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {
   const csi = await startCsi({
     endpoint: config.csi.endpoint,
     nodeId: config.nodeId,
@@ -67,10 +72,10 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     log: log.child({ leg: "csi" }),
     onCall: metrics.callObserver("trivet_csi", "CSI calls served"),
   });
-  return (timeoutMs) => csi.stop({ timeoutMs });
+  return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
 }
 
-async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Stop> {
+async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {
   const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
   const agent = await startCniAgent({
     socketPath: config.cni.socket,
@@ -82,5 +87,5 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
     },
     log: log.child({ leg: "cni" }),
   });
-  return (timeoutMs) => agent.stop({ timeoutMs });
+  return { stop: (timeoutMs) => agent.stop({ timeoutMs }) };
 }

@@ -39,12 +39,14 @@ const poolObject = v.strictObject({
   requireMount: v.optional(yesNo),
 });
 
-function toPool({ budget, requireMount, ...pool }: v.InferOutput<typeof poolObject>): PoolConfig {
-  return {
-    ...pool,
-    requireMount: requireMount ?? pool.name !== DEFAULT_POOL,
+function toPool({ budget, requireMount, ...rest }: v.InferOutput<typeof poolObject>): PoolConfig {
+  const config: PoolConfig = {
+    ...rest,
+    requireMount: requireMount ?? rest.name !== DEFAULT_POOL,
     ...(budget !== undefined && { budgetBytes: parseQuantity("budget", budget) }),
   };
+  checkPools([config]); // alone first, so that what is wrong with it is reported at its own path
+  return config;
 }
 
 /** A pool as `--pool` takes it, or as a mapping in the file. */

@@ -186,6 +186,12 @@ const cases: readonly (readonly [title: string, path: string, source: string, br
       'import { x } from "./tap/testing/x.ts";',
       "imports src/cri/tap/testing/x.ts: what is shipped",
     ],
+    [
+      "a test's own tools, with sockets",
+      "src/cri/tap/testing/x.ts",
+      'import http2 from "node:http2";',
+      undefined,
+    ],
     ["the environment in a leg", "src/cni/a.ts", "const path = process.env.PATH;", "uses process.env"],
     ["the exit code in a host effect", "src/host/a.ts", "process.exitCode = 1;", "uses process.exitCode"],
     ["argv in a verb", "src/commands/a.ts", "const args = process.argv;", undefined],

@@ -89,7 +89,9 @@ function checkEdge(path: string, { target, typeOnly, values }: Import, report: R
 function checkNodeModule(path: string, { target, typeOnly }: Import, report: Report): void {
   const from = folderOf(path);
   if (!from || !legs.includes(from) || typeOnly || pureNodeModules.includes(target)) return;
-  if (target === "node:net" && (socketEdges.includes(path) || path.includes("/testing/"))) return;
+  // What tests a leg may play its peers with real sockets; nothing that is shipped may import it.
+  if (path.includes("/testing/")) return;
+  if (target === "node:net" && socketEdges.includes(path)) return;
   report(`imports ${target}: a leg touches the machine only by the effects that it is given`);
 }
 

@@ -91,6 +91,8 @@ export async function makeBusyboxImage(
   const program = await readFile(busybox).catch((cause: unknown) => {
     throw new Error(`${busybox} cannot be read: install the package busybox-static`, { cause });
   });
+  if (program.subarray(0, 5).toString("latin1") !== ELF64)
+    throw new Error(`${busybox} is no 64-bit ELF program`);
   if (isDynamic(program)) {
     throw new Error(`${busybox} is linked dynamically: install the package busybox-static`);
   }
@@ -113,11 +115,12 @@ export async function makeBusyboxImage(
   await writeFile(tarPath, tar.end());
 }
 
+/** The magic number, and the class that says 64 bits. */
+const ELF64 = "\x7fELF\x02";
 const PT_INTERP = 3;
 
 /** Whether an ELF program asks for a dynamic loader. */
 function isDynamic(program: Buffer): boolean {
-  if (program.subarray(0, 5).toString("latin1") !== "\x7fELF\x02") throw new Error("no 64-bit ELF program");
   const offset = Number(program.readBigUInt64LE(32));
   const size = program.readUInt16LE(54);
   const count = program.readUInt16LE(56);

@@ -301,6 +301,15 @@ describe("images and the node", () => {
     ]);
   });
 
+  it("refuses to send a list of more than 16 MiB", async () => {
+    await start();
+    const annotations = { note: "x".repeat(6 << 20) };
+    for (const name of ["a", "b", "c"]) {
+      await cri.call("RunPodSandbox", { config: sandboxConfig(name, { annotations }) });
+    }
+    await expect(cri.call("ListPodSandbox")).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+  });
+
   it("looks like containerd 1.6 if told to", async () => {
     await start({ unimplemented: unknownToContainerd16 });
     await expect(cri.call("RuntimeConfig")).rejects.toMatchObject({

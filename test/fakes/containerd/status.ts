@@ -10,10 +10,13 @@ export { status };
 export class StatusError extends Error {
   override readonly name = "StatusError";
   readonly code: status;
+  /** The text alone, where grpc-js' own errors have it. */
+  readonly details: string;
 
   constructor(code: status, details: string) {
     super(details);
     this.code = code;
+    this.details = details;
   }
 }
 

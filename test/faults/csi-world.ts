@@ -126,6 +126,17 @@ export async function volumesOnDisk(world: World): Promise<string[]> {
   return (await world.files.list(`${POOL}/volumes`)).map(({ name }) => name).sort();
 }
 
+/** After a call that failed, before anybody tries again: nothing is under construction, and every byte is accounted for. */
+export async function requireAccount(world: World): Promise<void> {
+  const { reservedBytes, volumes, trashed } = await world.settled();
+  const inTrash = (await world.files.list(`${POOL}/.pool/trash`)).length;
+  const onDisk = (await volumesOnDisk(world)).length;
+  expect({ volumes, trashed, reservedBytes }).toEqual({
+    ...{ volumes: onDisk, trashed: inTrash, reservedBytes: (onDisk + inTrash) * SIZE },
+  });
+  expect(await world.files.list(`${POOL}/.pool/staging`)).toEqual([]);
+}
+
 /** What holds whenever no call is running: whole volumes only, nothing under construction, an account that is right. */
 export async function requireSound(world: World): Promise<void> {
   const status = await world.settled();

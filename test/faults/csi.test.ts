@@ -12,6 +12,7 @@ import {
   createWorld,
   POOL,
   requests,
+  requireAccount,
   requireContent,
   requireSound,
   restart,
@@ -29,6 +30,8 @@ interface Scenario {
   act(world: World, id: string): Promise<unknown>;
   /** After an acknowledged call, and after any crash that followed it. */
   requireDone(world: World, id: string, powerCut: boolean): Promise<void>;
+  /** After a call that was answered with an error, where it takes back what it did. */
+  requireUndone?(world: World): Promise<void>;
   /** At any time, acknowledged or not. */
   requireSafe(world: World, id: string): Promise<void>;
 }
@@ -82,6 +85,7 @@ const scenarios: readonly Scenario[] = [
     async requireDone(world, id, powerCut) {
       if (!powerCut) await requirePublished(world, id);
     },
+    requireUndone: requireUnpublished,
     async requireSafe(world, id) {
       await requireContent(world, id, "shown");
       if ((await mountsAt(world)).length > 0) await requirePublished(world, id);
@@ -192,7 +196,9 @@ describe.each(scenarios)("$title", (scenario) => {
       };
       const { acknowledged } = await actWith(scenario, prepared, n, fail);
       await requireSafe(scenario, world, prepared);
+      await requireAccount(world);
       if (acknowledged) await scenario.requireDone(world, prepared.id, false);
+      else await scenario.requireUndone?.(world);
       await retry(scenario, world, prepared);
       await requireDurable(scenario, world, prepared);
     }
@@ -216,6 +222,39 @@ describe.each(scenarios)("$title", (scenario) => {
       await retry(scenario, next, prepared);
       await requireDurable(scenario, next, prepared);
     }
+  });
+});
+
+describe("faults that come in pairs", () => {
+  const failAt = (world: World, ...effects: RegExp[]) =>
+    watch(world, (effect) => {
+      if (effects.some((wanted) => wanted.test(effect))) throw errnoError("EIO", "injected", effect);
+    });
+
+  test("a delete that happened, was reported as failed, and could not be looked at is settled by its retry", async () => {
+    const world = createWorld();
+    await world.driver.scan();
+    const volume_id = await create(world, "old");
+    failAt(world, /^after file.rename/, new RegExp(`^before file.stat .*/volumes/${volume_id}$`));
+    await expect(world.call("Controller.DeleteVolume", { volume_id })).rejects.toMatchObject({ kind: "io" });
+    watch(world, undefined);
+    await world.call("Controller.DeleteVolume", { volume_id });
+    await requireSound(world);
+  });
+
+  test("what a create could not clean up is replaced by its retry, with nothing of it adopted", async () => {
+    const world = createWorld();
+    await world.driver.scan();
+    failAt(world, /^before file.rename/, /^before file.unlink/);
+    await expect(create(world, "new")).rejects.toMatchObject({ kind: "io" });
+    watch(world, undefined);
+    const [left] = await world.files.list(`${POOL}/.pool/staging`);
+    await world.files.create(`${POOL}/.pool/staging/${left?.name}/stale`, Buffer.from("x"), 0o600);
+    const id = await create(world, "new");
+    const names = (await world.files.list(`${POOL}/volumes/${id}`)).map(({ name }) => name).sort();
+    expect(names).toEqual(["data", "meta.json"]);
+    expect(await world.files.list(`${POOL}/volumes/${id}/data`)).toEqual([]);
+    await requireSound(world);
   });
 });
 

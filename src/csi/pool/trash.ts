@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { Files } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
+import { isMissing } from "../volume/read.ts";
 import type { PoolLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -37,17 +38,13 @@ export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledge
   let again = false;
   let stopped = false;
   const emptyOnce = async () => {
-    const counted = [...ledger.entries().keys()].filter(isTrashKey);
     const entries = await files.list(layout.trash);
-    // A removal that was reported as failed may have happened: what was counted and is not there is gone.
-    const present = new Set(entries.map(({ name }) => trashKey(name)));
-    for (const key of counted) if (!present.has(key)) ledger.release(key);
     if (entries.length === 0) return;
     await files.sync(layout.volumes);
     await files.sync(layout.trash);
     for (const { name } of entries) {
       if (stopped) return;
-      await files.removeTree(join(layout.trash, name));
+      await remove(files, join(layout.trash, name));
       ledger.release(trashKey(name));
     }
   };
@@ -75,4 +72,13 @@ export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledge
       stopped = true;
     },
   };
+}
+
+/** A removal that is reported as failed may have happened all the same: then its reservation is to go, too. */
+async function remove(files: Files, path: string): Promise<void> {
+  try {
+    await files.removeTree(path);
+  } catch (error) {
+    if (!(await isMissing(files, path))) throw error;
+  }
 }

@@ -1,0 +1,49 @@
+import { describe, expect, test } from "vitest";
+import { parseCapabilities, parseCapability } from "./capability.ts";
+import type { WireCapability } from "./wire.ts";
+
+const wire = (mode: string, flags: string[] = [], more: object = {}): WireCapability => ({
+  block: null,
+  mount: { fs_type: "", mount_flags: flags, volume_mount_group: "", ...more },
+  access_mode: { mode },
+});
+
+describe("parseCapability", () => {
+  test.each([
+    ["SINGLE_NODE_WRITER", [], false, ["nosuid", "nodev"]],
+    ["SINGLE_NODE_READER_ONLY", [], true, ["nosuid", "nodev"]],
+    ["SINGLE_NODE_SINGLE_WRITER", ["ro"], true, ["nosuid", "nodev"]],
+    ["SINGLE_NODE_MULTI_WRITER", ["noexec", "nodev", "noexec"], false, ["nosuid", "nodev", "noexec"]],
+    ["SINGLE_NODE_WRITER", ["noatime", "nodiratime"], false, ["nosuid", "nodev", "noatime", "nodiratime"]],
+  ])("reads %s with %j", (mode, flags, readOnly, expected) => {
+    expect(parseCapability("c", wire(mode, flags))).toEqual({ accessMode: mode, readOnly, flags: expected });
+  });
+
+  test.each<[string, WireCapability, string]>([
+    [
+      "no access type",
+      { block: null, mount: null, access_mode: { mode: "SINGLE_NODE_WRITER" } },
+      "c.access_type",
+    ],
+    ["block", { block: {}, mount: null, access_mode: { mode: "SINGLE_NODE_WRITER" } }, "c.block"],
+    ["no access mode", { ...wire(""), access_mode: null }, "c.access_mode"],
+    ["an unknown access mode", wire("UNKNOWN"), "c.access_mode"],
+    ["a mode of many nodes", wire("MULTI_NODE_MULTI_WRITER"), "c.access_mode"],
+    ["suid", wire("SINGLE_NODE_WRITER", ["suid"]), "c.mount.mount_flags"],
+    ["an option with a value", wire("SINGLE_NODE_WRITER", ["context=x"]), "c.mount.mount_flags"],
+    ["a file system", wire("SINGLE_NODE_WRITER", [], { fs_type: "xfs" }), "c.mount.fs_type"],
+    ["a group", wire("SINGLE_NODE_WRITER", [], { volume_mount_group: "7" }), "c.mount.volume_mount_group"],
+  ])("refuses %s by the name of the field", (_, capability, subject) => {
+    expect(() => parseCapability("c", capability)).toThrow(
+      expect.objectContaining({ kind: "invalid", subject }),
+    );
+  });
+});
+
+test("parseCapabilities refuses an empty list and names the one that is wrong", () => {
+  expect(() => parseCapabilities([])).toThrow("volume_capabilities is empty");
+  const list = [wire("SINGLE_NODE_WRITER"), wire("MULTI_NODE_READER_ONLY")];
+  expect(() => parseCapabilities(list)).toThrow(
+    "volume_capabilities[1].access_mode is MULTI_NODE_READER_ONLY",
+  );
+});

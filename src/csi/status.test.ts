@@ -1,0 +1,39 @@
+import { describe, expect, test } from "vitest";
+import { kinds, TrivetError } from "../errors.ts";
+import { errorToStatus } from "./status.ts";
+
+const error = (kind: (typeof kinds)[number]) =>
+  new TrivetError({ kind, op: "o", subject: "s", message: `the ${kind}` });
+
+describe("errorToStatus", () => {
+  test.each(kinds.filter((kind) => kind !== "bug"))("gives %s its own message and a code", (kind) => {
+    const { code, message } = errorToStatus(error(kind));
+    expect(message).toBe(`the ${kind}`);
+    expect(code).toMatch(/^[A-Z_]+$/);
+  });
+
+  test.each([
+    ["invalid", "INVALID_ARGUMENT"],
+    ["unsupported", "UNIMPLEMENTED"],
+    ["range", "OUT_OF_RANGE"],
+    ["not-found", "NOT_FOUND"],
+    ["conflict", "ALREADY_EXISTS"],
+    ["precondition", "FAILED_PRECONDITION"],
+    ["busy", "ABORTED"],
+    ["exhausted", "RESOURCE_EXHAUSTED"],
+    ["unavailable", "UNAVAILABLE"],
+    ["io", "INTERNAL"],
+  ] as const)("%s is %s, as the specification and its callers expect", (kind, code) => {
+    expect(errorToStatus(error(kind)).code).toBe(code);
+  });
+
+  test.each([error("bug"), new Error("secret path"), "text", undefined, null])(
+    "hides what a bug says: %s",
+    (thrown) => {
+      expect(errorToStatus(thrown)).toEqual({
+        code: "INTERNAL",
+        message: "internal error of the driver: its log has the details",
+      });
+    },
+  );
+});

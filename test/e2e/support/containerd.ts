@@ -13,7 +13,7 @@ import { connectCri } from "../../fakes/kubelet/cri-client.ts";
 import { containerGroups, removeContainerGroups } from "./cgroups.ts";
 import { type ContainerdPaths, containerdConfig, containerdPaths } from "./containerd-config.ts";
 import { busyboxImage, makeBusyboxImage } from "./oci-archive.ts";
-import { mountsBelow, processesWith, waitForEnd } from "./processes.ts";
+import { mountsBelow, processTrees, waitForEnd } from "./processes.ts";
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const READY_TIMEOUT_MS = 30_000;
@@ -68,7 +68,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Priva
     pid: daemon.pid,
     image: busyboxImage,
     logTail: () => readTail(paths.log),
-    stop: () => stopContainerd({ paths, pid: daemon.pid, groups, onProgress }),
+    stop: () => stopContainerd({ paths, daemon, groups, onProgress }),
   };
   try {
     await waitUntilReady(paths, daemon);
@@ -145,21 +145,24 @@ async function importBusybox({ root, socket }: ContainerdPaths): Promise<void> {
 
 interface Stopping {
   readonly paths: ContainerdPaths;
-  readonly pid: number;
+  readonly daemon: Daemon;
   /** The control groups that were there before containerd was. */
   readonly groups: readonly string[];
   readonly onProgress: (message: string) => void;
 }
 
-async function stopContainerd({ paths, pid, groups, onProgress }: Stopping): Promise<void> {
+async function stopContainerd({ paths, daemon, groups, onProgress }: Stopping): Promise<void> {
   const { root, socket } = paths;
   onProgress("stopping containerd and what it started");
   // In order, with CNI's DEL, as long as containerd answers; whatever that leaves is ended below.
   await removeSandboxes(socket).catch(() => undefined);
-  await endProcesses([pid], TERM_TIMEOUT_MS);
-  // A shim has its containerd's address among its arguments: so it and its containers are known to be ours.
-  const left = (await processesWith(socket)).map((entry) => entry.pid);
-  await endProcesses(left, SHIM_TERM_TIMEOUT_MS);
+  // The number of a process that has ended may be another's by now.
+  if (daemon.ended === undefined) await endProcesses([daemon.pid], TERM_TIMEOUT_MS);
+  const left = await processTrees(({ argv }) => isShimOf(argv, socket));
+  await endProcesses(
+    left.map(({ pid }) => pid),
+    SHIM_TERM_TIMEOUT_MS,
+  );
   const tasks = await readdir(join(paths.state, "io.containerd.runtime.v2.task", "k8s.io")).catch(() => []);
   await removeContainerGroups(tasks, groups);
   for (const path of await mountsBelow(root)) {
@@ -168,6 +171,12 @@ async function stopContainerd({ paths, pid, groups, onProgress }: Stopping): Pro
   const mounts = await mountsBelow(root);
   if (mounts.length > 0) throw new Error(`still mounted below ${root}: ${mounts.join(", ")}`);
   await rm(root, { recursive: true, force: true });
+}
+
+/** A shim has its containerd's address among its arguments: so it and its containers are known to be ours. */
+function isShimOf(argv: readonly string[], socket: string): boolean {
+  const [program = ""] = argv;
+  return /\/containerd-shim[^/]*$/.test(program) && argv[argv.indexOf("-address") + 1] === socket;
 }
 
 async function removeSandboxes(socket: string): Promise<void> {

@@ -32,18 +32,21 @@ async function readProcess(pid: number): Promise<ProcessInfo | undefined> {
   }
 }
 
-/** The processes that have `text` in one of their arguments, and all their descendants. */
-export async function processesWith(text: string): Promise<ProcessInfo[]> {
+/** The processes that `matches` picks, and all their descendants, but never this one. */
+export async function processTrees(matches: (candidate: ProcessInfo) => boolean): Promise<ProcessInfo[]> {
   const all = await listProcesses();
-  const found = new Map(
-    all.filter(({ argv }) => argv.some((part) => part.includes(text))).map((entry) => [entry.pid, entry]),
-  );
+  const found = new Map(all.filter(matches).map((entry) => [entry.pid, entry]));
   for (let before = -1; before !== found.size; ) {
     before = found.size;
     for (const entry of all) if (found.has(entry.parent)) found.set(entry.pid, entry);
   }
   found.delete(process.pid);
   return [...found.values()];
+}
+
+/** The processes that have `text` in one of their arguments, with their descendants. */
+export function processesWith(text: string): Promise<ProcessInfo[]> {
+  return processTrees(({ argv }) => argv.some((part) => part.includes(text)));
 }
 
 /** Resolves when none of these processes runs any more; false if some still do after `timeoutMs`. */

@@ -35,10 +35,7 @@ export async function identifyPool(deps: IdentityDeps, config: PoolConfig): Prom
   const { files, stateDir } = deps;
   const recordPath = join(stateDir, "pools", `${config.name}.json`);
   const expected = await readUuid(files, recordPath);
-  if (expected === undefined && !config.requireMount) await ensureDirectory(files, config.path, WRAPPER_MODE);
-  const root = await files.realPath(config.path).catch((error) => {
-    throw away(config, `its directory cannot be reached: ${(error as Error).message}`, error);
-  });
+  const root = await realRoot(files, config, expected === undefined && !config.requireMount);
   const layout = poolLayout(root);
   if (expected !== undefined) {
     await requireIdentity(files, config, { uuid: expected, layout });
@@ -52,6 +49,19 @@ export async function identifyPool(deps: IdentityDeps, config: PoolConfig): Prom
   await replaceFile(files, recordPath, encode(uuid), RECORD_MODE);
   deps.log.info("pool recorded", { pool: config.name, path: root, uuid });
   return { uuid, layout };
+}
+
+/** The pool's directory without symbolic links, made where it is missing and may be. */
+async function realRoot(files: Files, config: PoolConfig, mayMake: boolean): Promise<string> {
+  try {
+    return await files.realPath(config.path);
+  } catch (error) {
+    if (!mayMake || !isKind(error, "not-found")) {
+      throw away(config, `its directory cannot be reached: ${(error as Error).message}`, error);
+    }
+  }
+  await ensureDirectory(files, config.path, WRAPPER_MODE);
+  return files.realPath(config.path);
 }
 
 /** One read: throws `unavailable` unless the disk that lies under the pool's path now carries this identity. */

@@ -37,6 +37,11 @@ export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledge
   let running: Promise<void> | undefined;
   let again = false;
   let stopped = false;
+  const failed = (error: unknown) => {
+    log.warn("trash not emptied: tried again at the next delete or start", {
+      ...{ path: layout.trash, error: (error as Error).message },
+    });
+  };
   const emptyOnce = async () => {
     const entries = await files.list(layout.trash);
     if (entries.length === 0) return;
@@ -44,21 +49,14 @@ export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledge
     await files.sync(layout.trash);
     for (const { name } of entries) {
       if (stopped) return;
-      await remove(files, join(layout.trash, name));
-      ledger.release(trashKey(name));
+      const release = () => ledger.release(trashKey(name));
+      await remove(files, join(layout.trash, name)).then(release, failed);
     }
   };
   const run = async () => {
     do {
       again = false;
-      try {
-        await emptyOnce();
-      } catch (error) {
-        log.warn("trash not emptied: tried again at the next delete or start", {
-          path: layout.trash,
-          error: (error as Error).message,
-        });
-      }
+      await emptyOnce().catch(failed);
     } while (again && !stopped);
     running = undefined;
   };

@@ -12,6 +12,7 @@ import type { TapStream } from "./tap-stream.ts";
 
 /** Credits the client on the connection, if something is owed. Once at the end of each event. */
 export function settleConnection(tap: TapState): void {
+  if (!tap.upstreamSettingsSeen) return; // which must be the first that the client gets
   const credit = tap.connUp - tap.connQueuedBytes - tap.connCli;
   if (credit <= 0) return;
   tap.connCli += credit;
@@ -20,7 +21,7 @@ export function settleConnection(tap: TapState): void {
 
 /** Credits the client on a stream, if something is owed and it may still send. */
 export function settleStream(tap: TapState, stream: TapStream): void {
-  if (stream.clientEnded) return;
+  if (stream.clientEnded || !tap.upstreamSettingsSeen) return;
   const credit = stream.up - stream.queuedBytes - stream.cli;
   if (credit <= 0) return;
   stream.cli += credit;

@@ -5,7 +5,7 @@
 import { answerFenced } from "./denial.ts";
 import type { Frame } from "./frame-reader.ts";
 import { Flag, FRAME_HEADER_BYTES, Setting } from "./frames.ts";
-import { applyInitialWindow } from "./ledger.ts";
+import { applyInitialWindow, settleStream } from "./ledger.ts";
 import { malformed, type Side } from "./malformed.ts";
 import { flushStream } from "./sender.ts";
 import type { AwaitedByClient, AwaitedByUpstream, TapState } from "./tap-state.ts";
@@ -87,13 +87,15 @@ export function onUpstreamSettings(tap: TapState, frame: Frame): void {
     return;
   }
   const found = parse("upstream", frame);
-  tap.upstreamSettingsSeen = true;
   tap.upstreamMaxFrameBytes = Math.max(tap.upstreamMaxFrameBytes, found.maxFrameBytes ?? 0);
   if ((found.headerTableBytes ?? 0) > tap.requestDecoder.limitBytes) {
     tap.requestDecoder.setLimit(found.headerTableBytes ?? 0);
   }
   tap.awaitedByClient.push(found);
   tap.toClient.verbatim(frame.buffer, frame.start, frame.end);
+  if (tap.upstreamSettingsSeen) return;
+  tap.upstreamSettingsSeen = true;
+  for (const stream of tap.streams.values()) settleStream(tap, stream); // a client need not wait for SETTINGS
 }
 
 /** Whoever sends header blocks to the client, upstream or the tap, does so by the client's settings from here on. */

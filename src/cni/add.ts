@@ -95,7 +95,7 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
     await unclaimAttachment(staging, pending);
   });
   await claimRecord(deps, staging, pending);
-  const addresses = await leaseAddresses({ staging, config, attachment: pending, undo, signal });
+  const addresses = await leaseAddresses({ context, staging, config, attachment: pending, undo });
   const attachment = { ...pending, addresses };
   const routes = effectiveRoutes(config.routes);
   await attachRouted({ netlink: deps.netlink, netns, attachment, routes, mtu: config.mtu, undo, signal });
@@ -128,15 +128,21 @@ function newAttachment({
 }
 
 interface Leasing {
+  readonly context: CallContext;
   readonly staging: Staging;
   readonly config: NetworkConfig;
   readonly attachment: Attachment;
   readonly undo: Undo;
-  readonly signal: AbortSignal;
 }
 
 /** One address from each range set, or none at all. */
-async function leaseAddresses({ staging, config, attachment, undo, signal }: Leasing): Promise<string[]> {
+async function leaseAddresses({
+  context: { cursors, signal },
+  staging,
+  config,
+  attachment,
+  undo,
+}: Leasing): Promise<string[]> {
   const { network, containerId, ifname, pod, createdAtMs } = attachment;
   const owner = { network, containerId, ifname, pod, createdAtMs };
   const addresses: string[] = [];
@@ -149,7 +155,7 @@ async function leaseAddresses({ staging, config, attachment, undo, signal }: Lea
     const trying = (address: string) => {
       tried = address;
     };
-    addresses.push(await claimLease({ staging, set, setIndex, owner, trying }));
+    addresses.push(await claimLease({ staging, cursors, set, setIndex, owner, trying }));
   }
   return addresses;
 }

@@ -2,10 +2,12 @@
 import type { Log } from "../observe/log.ts";
 import type { Masquerade } from "./datapath/masquerade.ts";
 import type { CniDeps } from "./deps.ts";
+import type { Cursors } from "./ipam/cursor.ts";
 
 export interface CallContext {
   readonly deps: CniDeps;
   readonly masquerade: Masquerade;
+  readonly cursors: Cursors;
   readonly log: Log;
   /** Aborted at the deadline, with a TrivetError of kind `deadline` as its reason. */
   readonly signal: AbortSignal;

@@ -12,6 +12,7 @@ import { withDeadline } from "./deadline.ts";
 import { del } from "./del.ts";
 import type { CniDeps } from "./deps.ts";
 import { kindToCniCode } from "./error-code.ts";
+import { createCursors } from "./ipam/cursor.ts";
 import { createKeyedTurns } from "./keyed-turns.ts";
 import { type AttachmentCall, type Environment, parseCall, parseCommand } from "./protocol/environment.ts";
 import { decodeConfig, type NetworkIdentity, parseConfig, parseIdentity } from "./protocol/netconf.ts";
@@ -43,6 +44,7 @@ const limitsMs = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 } as const;
 
 export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlugin {
   const masquerade = createMasquerade(deps.nft);
+  const cursors = createCursors(deps.files);
   const turns = createKeyedTurns();
   /** One call, as far as it got: for the log line. */
   const run = async (request: CniRequest, facts: CallFacts): Promise<string> => {
@@ -61,7 +63,7 @@ export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlu
     return withDeadline(deadline, (signal) =>
       turns.run([identity.name, call.containerId, call.ifname].join(" "), async () => {
         signal.throwIfAborted();
-        return dispatch({ deps, masquerade, log, signal }, { call, config, identity, facts });
+        return dispatch({ deps, masquerade, cursors, log, signal }, { call, config, identity, facts });
       }),
     );
   };
@@ -115,18 +117,20 @@ async function dispatch(context: CallContext, { call, config, identity, facts }:
 }
 
 function errorText(error: TrivetError, code: number, cniVersion: unknown): string {
-  return encodeError({
-    cniVersion,
-    code,
-    // What we did not foresee may hold anything: the caller is sent to the log.
-    msg: error.kind === "bug" ? "internal error in trivet: its log has the details" : error.message,
-    ...(cleanupFailures(error).length > 0 ? { details: cleanupFailures(error).join("; ") } : {}),
-  });
+  const cleanup = cleanupFailures(error).map((failure) => `taking it back failed: ${told(failure)}`);
+  return encodeError({ cniVersion, code, msg: told(error), details: cleanup.join("; ") });
 }
 
-function cleanupFailures(error: TrivetError): string[] {
-  const { cleanupFailures: failures = [] } = error as TrivetError & { cleanupFailures?: unknown[] };
-  return failures.map((failure) => `taking it back failed: ${asTrivetError(failure, "undo", "").message}`);
+/** What we did not foresee may hold anything: the caller is sent to the log. */
+function told(error: TrivetError): string {
+  return error.kind === "bug" ? "internal error in trivet: its log has the details" : error.message;
+}
+
+function cleanupFailures(error: TrivetError): TrivetError[] {
+  // An unforeseen error was given them before it became the cause of one of ours.
+  const carriers = [error, error.cause] as ({ cleanupFailures?: unknown[] } | undefined)[];
+  const failures = carriers.flatMap((carrier) => carrier?.cleanupFailures ?? []);
+  return failures.map((failure) => asTrivetError(failure, "undo", ""));
 }
 
 interface CallLine {
@@ -154,7 +158,7 @@ function logCall({ log, facts, code, ms, error }: CallLine): void {
     log.info("cni call", fields);
     return;
   }
-  const cleanup = cleanupFailures(error);
+  const cleanup = cleanupFailures(error).map(({ message }) => message);
   log.warn("cni call failed", {
     ...fields,
     kind: error.kind,

@@ -3,6 +3,7 @@
  * namespace in which it was opened, wherever this process is later. Decides nothing: no retries, no defaults.
  */
 import { ackError, NETLINK_ROUTE, openNetlink, type SocketSyscalls } from "./netlink/connection.ts";
+import { createLane } from "./netlink/lane.ts";
 import * as queries from "./netlink/queries.ts";
 import { encodeChange } from "./netlink/requests.ts";
 import type { Netns, NetnsHandle } from "./netns.ts";
@@ -87,7 +88,11 @@ export interface Netlink {
   connect(netns?: NetnsHandle): RouteConnection;
 }
 
+/** More would not be faster: the kernel takes one deletion at a time, and only their waits overlap. */
+const DELETIONS_AT_ONCE = 2;
+
 export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, "within">): Netlink {
+  const slowLane = createLane(DELETIONS_AT_ONCE);
   return {
     connect(netns) {
       const open = () => openNetlink(syscalls, NETLINK_ROUTE);
@@ -98,7 +103,8 @@ export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, 
           const messages = changes.map(encodeChange);
           // Deleting a device waits for an RCU grace period, some 20 ms: not on the event loop.
           const slow = changes.some((change) => change.op === "link.delete");
-          const outcomes = await connection.exchange(messages, { slow });
+          const send = () => connection.exchange(messages, { slow });
+          const outcomes = await (slow ? slowLane(send) : send());
           const failed = outcomes.findIndex((outcome) => outcome.ack.errno !== 0);
           const outcome = outcomes[failed];
           if (outcome) throw ackError(messages[failed], outcome.ack);

@@ -1,5 +1,5 @@
 /** Kernel parameters below /proc/sys, by their dotted names. Network ones are those of this process's namespace. */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFileSync, writeFileSync } from "node:fs";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 
@@ -26,7 +26,8 @@ export function createSysctl(): Sysctl {
     async read(name) {
       const path = pathOf(name);
       try {
-        return (await readFile(path, "utf8")).trimEnd();
+        // Synchronous on purpose: this never waits for a disk, and costs a tenth of the way through libuv's pool.
+        return readFileSync(path, "utf8").trimEnd();
       } catch (error) {
         throw fromNodeError(error, "sysctl.read", name);
       }
@@ -34,7 +35,7 @@ export function createSysctl(): Sysctl {
     async write(name, value) {
       const path = pathOf(name);
       try {
-        await writeFile(path, `${value}\n`);
+        writeFileSync(path, `${value}\n`);
       } catch (error) {
         throw fromNodeError(error, "sysctl.write", name);
       }

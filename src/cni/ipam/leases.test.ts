@@ -4,6 +4,7 @@ import { createFakeFiles } from "../../../test/fakes/files.ts";
 import { parseIpam } from "../protocol/ipam-config.ts";
 import { createProblems } from "../protocol/problems.ts";
 import { makeNetworkDirectories, networkPaths } from "../state/paths.ts";
+import { createCursors } from "./cursor.ts";
 import { claimLease, commitLease, findLeases, listLeases, releaseLease } from "./leases.ts";
 
 async function setUp(subnet: string) {
@@ -12,17 +13,21 @@ async function setUp(subnet: string) {
   await makeNetworkDirectories(files, paths);
   const [set = []] = parseIpam({ ranges: [[{ subnet }]] }, createProblems("pods")).rangeSets;
   let nonces = 0;
+  let cursors = createCursors(files);
+  const restart = () => {
+    cursors = createCursors(files);
+  };
   const key = (containerId: string) => ({ network: "pods", containerId, ifname: "eth0" });
   const claim = (containerId: string) => {
     const pod = { namespace: "default", name: `pod-${containerId}`, uid: "" };
     const owner = { ...key(containerId), pod, createdAtMs: 7 };
     const prefix = paths.stagingPrefix(owner);
     const staging = { files, paths, prefix, nonce: String(nonces++) };
-    return claimLease({ staging, set, setIndex: 0, owner, trying: () => undefined });
+    return claimLease({ staging, cursors, set, setIndex: 0, owner, trying: () => undefined });
   };
   const release = (containerId: string, address: string) =>
     releaseLease(files, paths.lease(address), key(containerId));
-  return { files, paths, key, claim, release };
+  return { files, paths, key, claim, release, restart };
 }
 
 describe("claimLease", () => {
@@ -35,7 +40,7 @@ describe("claimLease", () => {
     expect(await claim("f")).toBe(first);
   });
 
-  test("two hundred at once get two hundred addresses, though all start at the same cursor", async () => {
+  test("two hundred at once get two hundred addresses, wherever they start", async () => {
     const { claim, files } = await setUp("10.0.0.0/24");
     const claimed = await Promise.all(Array.from({ length: 200 }, (_, index) => claim(`c${index}`)));
     expect(new Set(claimed).size).toBe(200);
@@ -67,6 +72,24 @@ describe("claimLease", () => {
     const few = await count("few");
     for (let index = 0; index < 2_000; index += 1) await claim(`c${index}`);
     expect(await count("many")).toBe(few);
+  });
+
+  test("a process that is started anew goes on where the last one stopped", async () => {
+    const { claim, release, restart } = await setUp("10.0.0.0/24");
+    await claim("a");
+    await release("a", await claim("b"));
+    await release("b", "10.0.0.3");
+    restart();
+    expect(await claim("c")).toBe("10.0.0.4");
+  });
+
+  test("calls of one process at the same moment do not try each other's addresses", async () => {
+    const { claim, files } = await setUp("10.0.0.0/24");
+    await claim("warm");
+    const tried: string[] = [];
+    files.onEffect = (op, path, when) => void (op === "file.link" && when === "before" && tried.push(path));
+    await Promise.all(["a", "b", "c", "d"].map(claim));
+    expect(tried).toHaveLength(4);
   });
 
   test("a cursor that cannot be read as a number means starting from the beginning", async () => {

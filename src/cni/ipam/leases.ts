@@ -12,7 +12,7 @@ import { type Staged, type Staging, withStaged } from "../state/claim.ts";
 import { committedByte, decodeEntry, type EntryState, encodeEntry, textField } from "../state/entry.ts";
 import { nullIfAbsent, unlinkGuarded, withGuard } from "../state/guard.ts";
 import { type AttachmentKey, type NetworkPaths, networkPaths } from "../state/paths.ts";
-import { readCursor, writeCursor } from "./cursor.ts";
+import type { Cursors } from "./cursor.ts";
 import { type Candidate, candidates, poolSize, type RangeSet } from "./pool.ts";
 
 export interface Lease {
@@ -31,6 +31,7 @@ const BLIND_TRIES = 8;
 
 interface ClaimOptions {
   readonly staging: Staging;
+  readonly cursors: Cursors;
   readonly set: RangeSet;
   readonly setIndex: number;
   readonly owner: Omit<Lease, "address" | "state">;
@@ -40,14 +41,14 @@ interface ClaimOptions {
 
 /** Leases an address of the set, as pending. Throws kind `exhausted` if all are taken. */
 export async function claimLease(options: ClaimOptions): Promise<string> {
-  const { staging, set, setIndex, owner } = options;
-  const { files, paths } = staging;
-  const start = (await readCursor(files, paths.cursor(setIndex))) + 1n;
+  const { staging, cursors, set, setIndex, owner } = options;
+  const cursor = staging.paths.cursor(setIndex);
+  const start = (await cursors.next(cursor)) % poolSize(set);
   const claimed = await withStaged(staging, encodeEntry("pending", owner), (staged) =>
-    claimFirstFree(options, staged, start % poolSize(set)),
+    claimFirstFree(options, staged, start),
   );
   if (!claimed) throw exhausted(owner.network, set);
-  await writeCursor(files, paths.cursor(setIndex), claimed.place);
+  await cursors.leased(cursor, { start, place: claimed.place });
   return claimed.address;
 }
 

@@ -46,10 +46,9 @@ export async function startCsi(options: CsiOptions): Promise<CsiServer> {
     ready: driver.scan(),
     pools: driver.pools,
     async stop({ timeoutMs }) {
-      await server.stop({ timeoutMs });
       const bound = new AbortController();
       const late = deps.clock.sleep(timeoutMs, bound.signal).catch(() => undefined);
-      await Promise.race([driver.stop(), late]);
+      await Promise.all([server.stop({ timeoutMs }), Promise.race([driver.stop(), late])]);
       bound.abort();
     },
   };

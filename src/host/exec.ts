@@ -98,8 +98,6 @@ function watchDeadline(
   };
   const timer = setTimeout(() => end("deadline", `it took longer than ${timeoutMs} ms`), timeoutMs);
   const abort = () => end("cancelled", "the caller gave up");
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort, { once: true });
   const failure: Failure = {
     reason: undefined,
     stop() {
@@ -108,5 +106,7 @@ function watchDeadline(
       signal?.removeEventListener("abort", abort);
     },
   };
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
   return failure;
 }

@@ -135,5 +135,6 @@ export async function listenUnix(server: Server, path: string): Promise<Publishe
 /** `unix:///run/x.sock`, `unix:/run/x.sock` or a bare absolute path, as a path; undefined for anything else. */
 export function parseUnixAddress(address: string): string | undefined {
   const path = address.replace(/^unix:(\/\/)?(?=\/)/, "");
-  return path.startsWith("/") ? path : undefined;
+  // `unix://run/x.sock` names a host called run: two slashes are a mistake, whoever made it.
+  return /^\/(?!\/)/.test(path) ? path : undefined;
 }

@@ -27,7 +27,7 @@ export interface CsiClient {
 }
 
 /** Connects as kubelets and sidecars do, with the authority `localhost`. */
-export function createCsiClient(path: string): CsiClient {
+export function createCsiClient(path: string, deadlineMs = DEADLINE_MS): CsiClient {
   const services = loadServices("csi");
   const clients = new Map<string, Client>();
   const clientOf = (service: string): Client => {
@@ -44,7 +44,7 @@ export function createCsiClient(path: string): CsiClient {
       const client = clientOf(service);
       const send = (client as unknown as Record<string, Method>)[method];
       if (!send) throw new Error(`no method ${service}.${method}`);
-      send.call(client, request, { deadline: Date.now() + DEADLINE_MS }, (error, response) => {
+      send.call(client, request, { deadline: Date.now() + deadlineMs }, (error, response) => {
         if (error) reject(error);
         else resolve(response as Response);
       });

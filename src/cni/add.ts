@@ -21,12 +21,17 @@ import type { Staging } from "./state/claim.ts";
 import { makeNetworkDirectories, networkPaths } from "./state/paths.ts";
 import { createUndo, type Undo } from "./undo.ts";
 
+/** What a successful ADD gives its caller. */
 export interface AddOutcome {
   /** For stdout. */
   readonly stdout: string;
   readonly addresses: readonly string[];
 }
 
+/**
+ * Attaches one interface. Throws kinds `environment` (no such namespace), `conflict` (it exists already),
+ * `exhausted` (no address free), `deadline`, and whatever the kernel refused; never `not-found`.
+ */
 export async function add(
   context: CallContext,
   call: AttachmentCall,

@@ -23,6 +23,7 @@ const MAX_CALLS = 256;
 /** A client sends its request at once. */
 const REQUEST_TIMEOUT_MS = 5_000;
 
+/** Where the agent listens, and what it works with. */
 export interface CniAgentOptions {
   readonly socketPath: string;
   readonly deps: CniDeps;
@@ -31,6 +32,7 @@ export interface CniAgentOptions {
   readonly stateDir?: string;
 }
 
+/** A running agent. */
 export interface CniAgent {
   /** Accepts nothing more, and waits for running calls, at most this long. */
   stop(options: { readonly timeoutMs: number }): Promise<void>;

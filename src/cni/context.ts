@@ -4,6 +4,7 @@ import type { Masquerade } from "./datapath/masquerade.ts";
 import type { CniDeps } from "./deps.ts";
 import type { Cursors } from "./ipam/cursor.ts";
 
+/** Made by `createPlugin` for each call. */
 export interface CallContext {
   readonly deps: CniDeps;
   readonly masquerade: Masquerade;

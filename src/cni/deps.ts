@@ -6,6 +6,7 @@ import type { Netns } from "../host/netns.ts";
 import type { Nft } from "../host/nft.ts";
 import type { Sysctl } from "../host/sysctl.ts";
 
+/** All effects of the leg: there is no other way from `src/cni` to the machine, but for the agent's own socket. */
 export interface CniDeps {
   readonly files: Files;
   readonly netns: Netns;
@@ -28,6 +29,7 @@ export interface CniCallObservation {
   readonly ms: number;
 }
 
+/** Takes observations. Must not throw. */
 export interface CniObserver {
   call(observation: CniCallObservation): void;
 }

@@ -1,6 +1,7 @@
 /** The only place where an error kind becomes a code of the CNI specification (SPEC.md, "Error"). Ours start at 100. */
 import type { Kind } from "../errors.ts";
 
+/** The codes that we send, by their names in the specification; from 100 on by ours. */
 export const cniCodes = {
   incompatibleVersion: 1,
   unsupportedField: 2,
@@ -37,6 +38,7 @@ const codeByKind = {
   bug: cniCodes.internal,
 } satisfies Record<Kind, number>;
 
+/** Total: a new kind does not compile until it has a code. */
 export function kindToCniCode(kind: Kind): number {
   return codeByKind[kind];
 }

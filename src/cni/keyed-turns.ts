@@ -1,9 +1,11 @@
 /** Lets calls with the same key run one after another, in the order in which they came; others run side by side. */
 
+/** Waits inside one process only; between processes the guards of the state files decide. */
 export interface KeyedTurns {
   run<T>(key: string, work: () => Promise<T>): Promise<T>;
 }
 
+/** Keys that nobody waits for take no memory. */
 export function createKeyedTurns(): KeyedTurns {
   const last = new Map<string, Promise<unknown>>();
   return {

@@ -3,6 +3,7 @@ import { createFakeNode } from "../../test/fakes/cni-node.ts";
 import type { Clock } from "../host/clock.ts";
 import { errnoError } from "../host/errno.ts";
 import { type Log, type LogFields, silentLog } from "../observe/log.ts";
+import { hostLinkName } from "./datapath/names.ts";
 import type { CniCallObservation, CniDeps } from "./deps.ts";
 import { createPlugin } from "./plugin.ts";
 
@@ -137,6 +138,19 @@ test("at its deadline an ADD is taken back and answered with code 11", async () 
   const reply = await plugin.call({ env: env("ADD"), stdin, deadlineMs: 1_234 });
   expect(JSON.parse(reply.stdout)).toMatchObject({ code: 11, msg: expect.stringContaining("1234 ms") });
   expect(steps).toContain("netlink.apply link.delete");
+  expect(node.stateFiles()).toEqual([]);
+});
+
+test("a foreign interface that has our link's name is left alone, by ADD and by DEL", async () => {
+  const node = nodeWithPod();
+  const name = hostLinkName({ network: "pods", containerId: "c1", ifname: "eth0" });
+  const foreign = node.kernel.host.addPlainLink(name, { mac: "02:aa:00:00:00:01", mtu: 1500 });
+  foreign.kind = "veth";
+  const plugin = createPlugin({ deps: node.boot().deps, log: silentLog });
+  const reply = await plugin.call({ env: env("ADD"), stdin });
+  expect(JSON.parse(reply.stdout)).toMatchObject({ code: 100, msg: expect.stringContaining(name) });
+  expect(await plugin.call({ env: env("DEL"), stdin })).toMatchObject({ exitCode: 0 });
+  expect(node.kernel.host.links.get(name)).toBe(foreign);
   expect(node.stateFiles()).toEqual([]);
 });
 

@@ -20,6 +20,7 @@ import type { JsonObject } from "./protocol/problems.ts";
 import { encodeError } from "./protocol/result.ts";
 import { versionReply } from "./protocol/versions.ts";
 
+/** What a runtime gives: the CNI_* variables and the bytes of stdin as text. */
 export interface CniRequest {
   readonly env: Environment;
   readonly stdin: string;
@@ -29,11 +30,13 @@ export interface CniRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a runtime gets: stdout holds one JSON document, or nothing. */
 export interface CniReply {
   readonly exitCode: 0 | 1;
   readonly stdout: string;
 }
 
+/** One per process: calls share what is known of rules and cursors, and wait for one another by attachment. */
 export interface CniPlugin {
   /** Never rejects: every failure is a reply. */
   call(request: CniRequest): Promise<CniReply>;
@@ -42,6 +45,7 @@ export interface CniPlugin {
 /** A kubelet gives a sandbox minutes, and retries a DEL for ever. */
 const limitsMs = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 } as const;
 
+/** Has no effect by itself. */
 export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlugin {
   const masquerade = createMasquerade(deps.nft);
   const cursors = createCursors(deps.files);

@@ -5,6 +5,7 @@
  */
 import { withCleanupFailure } from "../errors.ts";
 
+/** For one call. */
 export interface Undo {
   /** `action` must be idempotent and touch only what this call made. */
   register(action: () => Promise<void>): void;
@@ -12,6 +13,7 @@ export interface Undo {
   unwind(cause: unknown): Promise<unknown>;
 }
 
+/** Empty: unwinding it does nothing. */
 export function createUndo(): Undo {
   const actions: (() => Promise<void>)[] = [];
   return {

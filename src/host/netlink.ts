@@ -45,6 +45,7 @@ export type RouteChange =
       readonly mac: string;
     };
 
+/** An interface as the kernel describes it. The MAC is in lower case. */
 export interface Link {
   readonly index: number;
   readonly name: string;
@@ -55,11 +56,13 @@ export interface Link {
   readonly kind: string | undefined;
 }
 
+/** An address of an interface, without its scope and lifetime. */
 export interface LinkAddress {
   readonly address: string;
   readonly prefixLength: number;
 }
 
+/** A unicast route of the main table. */
 export interface Route {
   readonly destination: string;
   readonly prefixLength: number;
@@ -67,6 +70,7 @@ export interface Route {
   readonly linkIndex: number | undefined;
 }
 
+/** A rtnetlink socket. Not for use after `close`. */
 export interface RouteConnection {
   /**
    * Sends all changes in one go. The kernel works them off in order and goes on after one that fails, so a change
@@ -83,6 +87,7 @@ export interface RouteConnection {
   close(): void;
 }
 
+/** Opens connections: each costs one descriptor until it is closed. */
 export interface Netlink {
   /** In the process's own namespace, or in `netns`. */
   connect(netns?: NetnsHandle): RouteConnection;
@@ -91,6 +96,7 @@ export interface Netlink {
 /** More would not be faster: the kernel takes one deletion at a time, and only their waits overlap. */
 const DELETIONS_AT_ONCE = 2;
 
+/** `namespaces` is needed to open a socket inside another namespace. */
 export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, "within">): Netlink {
   const slowLane = createLane(DELETIONS_AT_ONCE);
   return {

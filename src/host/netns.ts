@@ -21,6 +21,7 @@ export interface NetnsHandle {
   close(): void;
 }
 
+/** All of it is synchronous: see the head of this file. */
 export interface Netns {
   /** Undefined where there is no namespace (any more): no file, or a file that is not one. */
   open(path: string): NetnsHandle | undefined;
@@ -30,6 +31,7 @@ export interface Netns {
   within<T>(handle: NetnsHandle, action: () => T): T;
 }
 
+/** Needs CAP_SYS_ADMIN in the namespaces that it enters. */
 export function createNetns(syscalls: Pick<Syscalls, "setns">): Netns {
   return {
     open: openNamespace,

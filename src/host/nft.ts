@@ -20,6 +20,7 @@ export interface MasqueradeState {
   readonly cidrs: readonly string[];
 }
 
+/** Each method is one connection, and each change one transaction. */
 export interface Nft {
   /** What a table of this name holds; nothing if there is no such table. */
   readMasquerade(table: string): Promise<MasqueradeState>;

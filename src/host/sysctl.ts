@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 
+/** Errors are `not-found` for a parameter that this kernel has not, `io` for a value that it refuses. */
 export interface Sysctl {
   /** The value without its line end, as in `read("net.ipv4.ip_forward")`. */
   read(name: string): Promise<string>;
@@ -21,6 +22,7 @@ function pathOf(name: string): string {
   });
 }
 
+/** Needs no privilege to read. */
 export function createSysctl(): Sysctl {
   return {
     async read(name) {

@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import { type AgentReply, decodeReply } from "../protocol/agent-frame.ts";
 
+/** One question: a whole frame, and how long each part may take. */
 export interface AskOptions {
   readonly socketPath: string;
   readonly request: string;
@@ -12,6 +13,7 @@ export interface AskOptions {
 /** `sent`: the agent may have begun with the call. */
 export type Answer = { readonly reply: AgentReply } | { readonly sent: boolean; readonly why: string };
 
+/** Never rejects: every failure says whether the request may have been received. */
 export function askAgent(options: AskOptions): Promise<Answer> {
   const { socketPath, request, connectTimeoutMs, answerTimeoutMs } = options;
   return new Promise((resolve) => {

@@ -12,6 +12,7 @@ import {
 import { askAgent } from "./ask-agent.ts";
 import { createStderrLog } from "./stderr-log.ts";
 
+/** The process around the plugin, as arguments: nothing here reads `process` itself. */
 export interface RunCniOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly readStdin: () => Promise<Uint8Array | string>;

@@ -4,6 +4,7 @@ import type { CniDeps } from "../deps.ts";
 
 const IP_FORWARD = "net.ipv4.ip_forward";
 
+/** Looks at every ADD: one read, and a node whose forwarding was switched off heals by itself. */
 export async function ensureForwarding({ sysctl }: Pick<CniDeps, "sysctl">, log: Log): Promise<void> {
   if ((await sysctl.read(IP_FORWARD)) !== "0") return;
   await sysctl.write(IP_FORWARD, "1");

@@ -6,13 +6,16 @@ import { isKind } from "../../errors.ts";
 import type { MasqueradeState, Nft } from "../../host/nft.ts";
 import { contains, formatNetwork, type IpNetwork, networkOf, parseCidr } from "../ipam/address.ts";
 
+/** Family `inet`. Shown by `nft list table inet trivet`. */
 export const masqueradeTable = "trivet";
 
+/** One per process: it remembers what it has installed. */
 export interface Masquerade {
   /** Makes sure that what leaves these networks is masqueraded. After the first time it costs nothing. */
   ensure(networks: readonly IpNetwork[]): Promise<void>;
 }
 
+/** The argument of `Nft.writeMasquerade`: networks as `10.88.0.0/16`. */
 export interface MasqueradeChange {
   readonly add: readonly string[];
   readonly remove: readonly string[];
@@ -44,6 +47,7 @@ function holds(wider: IpNetwork, narrower: IpNetwork): boolean {
 /** Another process may change the set between our look and our write: look again, a few times. */
 const TRIES = 3;
 
+/** Installs one change at a time; what the kernel has already is left alone. */
 export function createMasquerade(nft: Nft): Masquerade {
   const known = new Set<string>();
   let last: Promise<void> = Promise.resolve();

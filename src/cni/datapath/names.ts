@@ -12,6 +12,7 @@ function digest(purpose: string, { network, containerId, ifname }: AttachmentKey
   return createHash("sha256").update([purpose, network, containerId, ifname].join("\0")).digest();
 }
 
+/** The name of the host's end, such as `tv3683e1bf966c1`. Later releases must keep finding links of this name. */
 export function hostLinkName(key: AttachmentKey): string {
   return `tv${digest("link", key).toString("hex").slice(0, HASH_CHARACTERS)}`;
 }

@@ -19,6 +19,7 @@ interface RoutedOptions {
   readonly signal: AbortSignal;
 }
 
+/** Makes the pair and configures both ends. Throws kind `conflict`, and leaves all as it was, if a name is taken. */
 export async function attachRouted(options: RoutedOptions): Promise<void> {
   const host = options.netlink.connect();
   try {

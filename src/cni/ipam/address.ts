@@ -1,17 +1,20 @@
 /** IP addresses and networks of both families as values. Pure arithmetic; texts are canonical on the way out. */
 import ipaddr from "ipaddr.js";
 
+/** An address as a number: the first bit of the text is the highest bit. */
 export interface IpAddress {
   readonly family: 4 | 6;
   readonly value: bigint;
 }
 
+/** A block of addresses. */
 export interface IpNetwork {
   /** The address with all host bits zero. */
   readonly base: IpAddress;
   readonly prefixLength: number;
 }
 
+/** The bits of an address. */
 export const bitsOf = (family: 4 | 6): number => (family === 4 ? 32 : 128);
 
 /** Undefined for what is no address. Of IPv4 only the form of four decimal parts: `10.1` means different things to different readers. */
@@ -23,6 +26,7 @@ export function parseAddress(text: string): IpAddress | undefined {
   return { family: parsed.kind() === "ipv4" ? 4 : 6, value };
 }
 
+/** Canonical: of IPv6 with `::` for the longest run of zeros (RFC 5952). */
 export function formatAddress({ family, value }: IpAddress): string {
   const bytes = Array.from({ length: bitsOf(family) / 8 }, (_, index) =>
     Number((value >> BigInt(bitsOf(family) - 8 * (index + 1))) & 0xffn),
@@ -30,6 +34,7 @@ export function formatAddress({ family, value }: IpAddress): string {
   return ipaddr.fromByteArray(bytes).toString();
 }
 
+/** An address with the length of its network's prefix, as it was written. */
 export interface Cidr {
   readonly address: IpAddress;
   readonly prefixLength: number;
@@ -51,6 +56,7 @@ export function networkOf({ address, prefixLength }: Cidr): IpNetwork {
   return { base, prefixLength };
 }
 
+/** As in `10.88.0.0/16`. */
 export function formatNetwork({ base, prefixLength }: IpNetwork): string {
   return `${formatAddress(base)}/${prefixLength}`;
 }
@@ -61,6 +67,7 @@ export function lastOf({ base, prefixLength }: IpNetwork): IpAddress {
   return { family: base.family, value: base.value + size - 1n };
 }
 
+/** Whether an address of the same family lies in the network. */
 export function contains(network: IpNetwork, address: IpAddress): boolean {
   return (
     network.base.family === address.family &&

@@ -10,6 +10,7 @@ import type { Files } from "../../host/files.ts";
 const WIDTH = 40;
 const FILE_MODE = 0o600;
 
+/** One cursor per file: that is per network and range set. */
 export interface Cursors {
   /** The place at which to start looking: behind that of the last lease, and behind where others started since. */
   next(path: string): Promise<bigint>;
@@ -17,6 +18,7 @@ export interface Cursors {
   leased(path: string, found: { readonly start: bigint; readonly place: bigint }): Promise<void>;
 }
 
+/** One per process. */
 export function createCursors(files: Files): Cursors {
   const lastByPath = new Map<string, bigint>();
   return {

@@ -15,6 +15,7 @@ import { type AttachmentKey, type NetworkPaths, networkPaths } from "../state/pa
 import type { Cursors } from "./cursor.ts";
 import { type Candidate, candidates, poolSize, type RangeSet } from "./pool.ts";
 
+/** One leased address, with whom it is leased to. */
 export interface Lease {
   readonly network: string;
   readonly address: string;

@@ -16,6 +16,7 @@ export interface AddressRange {
 /** A pod gets one address from each set. */
 export type RangeSet = readonly AddressRange[];
 
+/** Places in the set, those of gateways included. */
 export function poolSize(set: RangeSet): bigint {
   return set.reduce((sum, range) => sum + range.rangeEnd.value - range.rangeStart.value + 1n, 0n);
 }
@@ -35,6 +36,7 @@ export function addressAt(set: RangeSet, place: bigint): string | undefined {
   return undefined;
 }
 
+/** An address that may be leased, with its place in the set. */
 export interface Candidate {
   readonly address: string;
   readonly place: bigint;

@@ -4,11 +4,13 @@
  * it back. Must stay light: each CNI call of the runtime loads it in a new process.
  */
 
+/** Raised when an older peer would misread a frame; new optional fields do not raise it. */
 export const AGENT_PROTOCOL = 1;
 
 /** A network configuration is a few KiB; prevResult and runtime arguments may double that. */
 export const MAX_REQUEST_BYTES = 1 << 20;
 
+/** One call, from client to agent. */
 export interface AgentRequest {
   readonly protocol: number;
   readonly command: string;
@@ -20,6 +22,7 @@ export interface AgentRequest {
   readonly deadlineMs: number;
 }
 
+/** Its outcome, from agent to client. */
 export interface AgentReply {
   readonly protocol: number;
   readonly exitCode: number;
@@ -31,6 +34,7 @@ export interface AgentReply {
 
 const traceVariables = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
 
+/** The part of a runtime's environment that the plugin reads. */
 export function forwardedEnvironment(
   env: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {
@@ -41,6 +45,7 @@ export function forwardedEnvironment(
   return Object.fromEntries(kept);
 }
 
+/** JSON never holds a bare line end, so the line end is the end of the frame. */
 export const encodeFrame = (frame: AgentRequest | AgentReply): string => `${JSON.stringify(frame)}\n`;
 
 /** Undefined for what is no request at all. The protocol number is not judged here. */
@@ -58,6 +63,7 @@ export function decodeRequest(line: string): AgentRequest | undefined {
   return { protocol, command, env: Object.fromEntries(kept), stdin, deadlineMs };
 }
 
+/** Undefined for what is no reply. */
 export function decodeReply(line: string): AgentReply | undefined {
   const value = parseObject(line);
   if (!value || typeof value.protocol !== "number" || typeof value.exitCode !== "number") return undefined;

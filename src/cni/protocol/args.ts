@@ -9,6 +9,7 @@ const ours = new Set([
   "K8S_POD_INFRA_CONTAINER_ID",
 ]);
 
+/** The pod as far as it is named, and what is wrong with the text. The order of the pairs means nothing. */
 export function parsePod(args: string): { pod: PodIdentity; problems: string[] } {
   const values = new Map<string, string>();
   const problems: string[] = [];

@@ -2,9 +2,12 @@
 import { TrivetError } from "../../errors.ts";
 import { parsePod } from "./args.ts";
 
+/** As `process.env` has it. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** The operations of the versions that we advertise. */
 export const commands = ["ADD", "DEL", "CHECK", "VERSION"] as const;
+/** CNI_COMMAND, once it is known to be one of ours. */
 export type Command = (typeof commands)[number];
 
 /** The pod behind an attachment, as far as the runtime says it. Empty texts where it does not. */
@@ -20,6 +23,7 @@ export interface ContainerInterface {
   readonly ifname: string;
 }
 
+/** The variables of one call, checked. */
 export interface AttachmentCall extends ContainerInterface {
   readonly command: "ADD" | "DEL" | "CHECK";
   /** Empty where DEL got none: then the namespace is gone. */

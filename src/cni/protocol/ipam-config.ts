@@ -20,6 +20,7 @@ export interface PodRoute {
   readonly gateway: string | undefined;
 }
 
+/** One address of each range set for each pod, and its routes; no routes means the default route. */
 export interface IpamConfig {
   readonly rangeSets: readonly RangeSet[];
   readonly routes: readonly PodRoute[];
@@ -29,6 +30,7 @@ const rangeKeys = ["subnet", "rangeStart", "rangeEnd", "gateway"] as const;
 const routeKeys = ["dst", "gw"] as const;
 const NOT_YET_IPV6 = "IPv6 is not in this release, use an IPv4 network";
 
+/** Reports to `problems` instead of throwing; what it gives is meaningless if it reported any. */
 export function parseIpam(value: unknown, problems: Problems): IpamConfig {
   if (!isObject(value)) {
     problems.invalid("ipam", value, "it must be an object with ranges");

@@ -8,7 +8,9 @@ import { type IpamConfig, parseIpam } from "./ipam-config.ts";
 import { createProblems, isObject, type JsonObject, type Problems } from "./problems.ts";
 import { parseVersion, type SpecVersion } from "./versions.ts";
 
+/** Where `trivet node` listens unless it is told otherwise. */
 export const defaultSocket = "/run/trivet/cni.sock";
+/** On tmpfs: nothing below it must outlive the boot. */
 export const defaultStateDir = "/run/trivet/cni";
 
 /** The name becomes that of a directory. */
@@ -16,6 +18,7 @@ const MAX_NAME_LENGTH = 200;
 const MIN_MTU = 68;
 const MAX_MTU = 65_535;
 
+/** What says which network a call is about, and where its state lies. */
 export interface NetworkIdentity {
   readonly cniVersion: SpecVersion;
   readonly name: string;
@@ -23,6 +26,7 @@ export interface NetworkIdentity {
   readonly stateDir: string;
 }
 
+/** All that ADD and CHECK go by. */
 export interface NetworkConfig extends NetworkIdentity, IpamConfig {
   /** Undefined: that of the interface with the default route. */
   readonly mtu: number | undefined;
@@ -55,6 +59,7 @@ function decodeError(why: string): TrivetError {
   });
 }
 
+/** Throws kinds `version` and `invalid`. */
 export function parseIdentity(config: JsonObject): NetworkIdentity {
   const problems = createProblems(String(config.name ?? ""));
   const identity = readIdentity(config, problems);

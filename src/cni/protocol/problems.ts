@@ -1,6 +1,7 @@
 /** Collects what is wrong with a network configuration, so that one message names all of it. */
 import { TrivetError } from "../../errors.ts";
 
+/** The collection, for one configuration. */
 export interface Problems {
   /** A value that can never be right: code 7. */
   invalid(key: string, value: unknown, why: string): void;
@@ -18,6 +19,7 @@ function show(value: unknown): string {
   return text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;
 }
 
+/** `network` names the configuration in the message. */
 export function createProblems(network: string): Problems {
   const found: { readonly kind: "invalid" | "unsupported"; readonly key: string; readonly text: string }[] =
     [];
@@ -40,8 +42,10 @@ export function createProblems(network: string): Problems {
   };
 }
 
+/** What JSON calls an object, before anything is known of its fields. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** Neither null nor a list. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -82,6 +82,7 @@ interface ErrorOptions {
   readonly details?: string;
 }
 
+/** An error object with its line end. Empty `details` are left out. */
 export function encodeError({ cniVersion, code, msg, details }: ErrorOptions): string {
   const body = {
     cniVersion: isSupportedVersion(cniVersion) ? cniVersion : newestVersion,

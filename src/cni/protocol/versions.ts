@@ -1,12 +1,15 @@
 /** The versions of the CNI specification that the plugin speaks. 1.1.0 needs STATUS and GC, which it has not yet. */
 import { TrivetError } from "../../errors.ts";
 
+/** Oldest first, as VERSION lists them. */
 export const supportedVersions = ["0.3.1", "0.4.0", "1.0.0"] as const;
+/** One of ours. */
 export type SpecVersion = (typeof supportedVersions)[number];
 
 /** What errors carry when the configuration names no version that we speak. */
 export const newestVersion: SpecVersion = "1.0.0";
 
+/** Exactly: `1.0` is no version. */
 export function isSupportedVersion(value: unknown): value is SpecVersion {
   return supportedVersions.some((version) => version === value);
 }

@@ -9,6 +9,7 @@ import { decodeEntry, type EntryState, encodeEntry, textField } from "./entry.ts
 import { nullIfAbsent, unlinkGuarded, withGuard } from "./guard.ts";
 import type { AttachmentKey } from "./paths.ts";
 
+/** What is known of an attachment: enough for DEL to work from nothing else. */
 export interface Attachment extends AttachmentKey {
   readonly hostLink: string;
   readonly hostMac: string;
@@ -25,6 +26,7 @@ export interface Attachment extends AttachmentKey {
   readonly claim: string;
 }
 
+/** An attachment as it was read, with its state. */
 export interface AttachmentRecord extends Attachment {
   readonly state: EntryState;
 }

@@ -10,6 +10,7 @@ import type { NetworkPaths } from "./paths.ts";
 
 const FILE_MODE = 0o600;
 
+/** Content that has a temporary name. */
 export interface Staged {
   /** Whether the name was free and is ours now. */
   claim(path: string): Promise<boolean>;
@@ -17,6 +18,7 @@ export interface Staged {
   replace(path: string): Promise<void>;
 }
 
+/** Where and under which name content is staged. */
 export interface Staging {
   readonly files: Files;
   readonly paths: NetworkPaths;

@@ -7,13 +7,16 @@
 export type EntryState = "pending" | "committed";
 
 const byteOf = { pending: "p", committed: "c" } as const;
+/** For writing at offset 0. */
 export const committedByte = Buffer.from(byteOf.committed);
 
+/** A decoded file. */
 export interface Entry {
   readonly state: EntryState;
   readonly value: Readonly<Record<string, unknown>>;
 }
 
+/** `value` must be JSON. */
 export function encodeEntry(state: EntryState, value: object): Buffer {
   return Buffer.from(`${byteOf[state]} ${JSON.stringify(value)}\n`);
 }

@@ -13,6 +13,7 @@ export interface AttachmentKey extends ContainerInterface {
   readonly network: string;
 }
 
+/** All paths of one network in one boot. */
 export interface NetworkPaths {
   readonly leases: string;
   readonly attachments: string;
@@ -34,6 +35,7 @@ function attachmentName({ containerId, ifname }: ContainerInterface): string {
   return `${containerId.length > MAX_PLAIN_ID ? `sha256:${digest()}` : containerId}:${ifname}`;
 }
 
+/** Pure. `network` and the keys must be checked: they become names of files. */
 export function networkPaths(bootDirectory: string, network: string): NetworkPaths {
   const root = join(bootDirectory, network);
   return {
@@ -50,6 +52,7 @@ export function networkPaths(bootDirectory: string, network: string): NetworkPat
 /** Root's alone: leases name pods. */
 const DIRECTORY_MODE = 0o700;
 
+/** Makes what is missing of the three directories. */
 export async function makeNetworkDirectories(files: Files, paths: NetworkPaths): Promise<void> {
   // Made last, so where it is there they all are: one question in the ordinary case.
   if (await nullIfAbsent(files.stat(paths.staging))) return;

@@ -4,6 +4,7 @@
  * alone uses network order inside attributes and says so by the name of the method.
  */
 
+/** Flags of a request (netlink(7)). */
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP = 0x300;
@@ -125,6 +126,7 @@ export function attributeText(value: Buffer | undefined): string | undefined {
   return value.toString("utf8", 0, end < 0 ? value.length : end);
 }
 
+/** Header and payload, padded for the next message of a batch. */
 export function encodeMessage(message: NetlinkMessage, sequence: number): Buffer {
   const length = HEADER_BYTES + message.payload.length;
   const bytes = Buffer.alloc(align(length));

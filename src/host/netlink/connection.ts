@@ -15,6 +15,7 @@ import {
   NLM_F_DUMP,
 } from "./codec.ts";
 
+/** The system calls of a socket that is never bound: the kernel gives it an address at its first send. */
 export type SocketSyscalls = Pick<
   Syscalls,
   "socket" | "setsockopt" | "send" | "sendAsync" | "recv" | "close"
@@ -29,6 +30,7 @@ const MSG_DONTWAIT = 0x40;
 /** The kernel never fills more than this in one dump datagram (NLMSG_GOODSIZE is bounded by 32 KiB). */
 const RECEIVE_BYTES = 65_536;
 
+/** Protocols of AF_NETLINK (linux/netlink.h). */
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
 
@@ -38,6 +40,7 @@ export interface NetlinkOutcome {
   readonly ack: NetlinkAck;
 }
 
+/** One socket of one protocol. */
 export interface NetlinkConnection {
   /**
    * Sends all messages in one datagram, and gives their outcomes in order. The kernel goes on after a failing

@@ -1,7 +1,9 @@
 /** Bounds how many of the slow requests run at once: each holds a thread of libuv's pool, which has four for everything. */
 
+/** Runs the work when there is room, and gives its outcome. */
 export type Lane = <T>(work: () => Promise<T>) => Promise<T>;
 
+/** `width` at once; the others wait in the order in which they came. */
 export function createLane(width: number): Lane {
   const waiting: (() => void)[] = [];
   let running = 0;

@@ -54,6 +54,7 @@ async function undefinedWhenAbsent<T>(answer: Promise<T>): Promise<T | undefined
   }
 }
 
+/** One link (RTM_GETLINK), without the statistics that make up most of the answer. */
 export async function findLink(
   connection: NetlinkConnection,
   wanted: { name: string } | { index: number },
@@ -88,6 +89,7 @@ function decodeLink(payload: Buffer): Link {
   };
 }
 
+/** The addresses of a link. The kernel lists all of the namespace; the others are left out here. */
 export async function listAddresses(
   connection: NetlinkConnection,
   linkIndex: number,
@@ -108,6 +110,7 @@ export async function listAddresses(
     });
 }
 
+/** Unicast routes of the main table, all or of one link. */
 export async function listRoutes(connection: NetlinkConnection, linkIndex?: number): Promise<Route[]> {
   const replies = await ask(connection, {
     op: "route.list",
@@ -123,6 +126,7 @@ export async function listRoutes(connection: NetlinkConnection, linkIndex?: numb
     .filter((route) => linkIndex === undefined || route.linkIndex === linkIndex);
 }
 
+/** What the kernel would do with a packet to this address (RTM_GETROUTE without a dump). */
 export async function findRoute(connection: NetlinkConnection, address: string): Promise<Route | undefined> {
   const { family, bytes } = addressBytes(address);
   const header = Buffer.alloc(12);

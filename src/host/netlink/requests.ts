@@ -47,6 +47,7 @@ const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NUD_PERMANENT = 0x80;
 
+/** Address families (socket(2)). */
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
@@ -75,6 +76,7 @@ export function linkHeader({ family = 0, index = 0, flags = 0 }): Buffer {
   return header;
 }
 
+/** The request for a change, to be acknowledged. */
 export function encodeChange(change: RouteChange): NetlinkMessage {
   switch (change.op) {
     case "veth.add":

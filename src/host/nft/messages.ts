@@ -63,7 +63,9 @@ function batchMessage(type: number): NetlinkMessage {
   return { type, flags: 0, payload: genHeader(0, NFNL_SUBSYS_NFTABLES), op, subject: "the rule set" };
 }
 
+/** Opens a transaction: what follows takes effect as a whole, or not at all. */
 export const batchBegin = (): NetlinkMessage => batchMessage(NFNL_MSG_BATCH_BEGIN);
+/** Ends and so commits it. */
 export const batchEnd = (): NetlinkMessage => batchMessage(NFNL_MSG_BATCH_END);
 
 interface Request {
@@ -84,6 +86,7 @@ function request({ op, subject, type, flags = 0, attributes }: Request): Netlink
   };
 }
 
+/** Makes the table, unless it is there. */
 export function newTable(table: string): NetlinkMessage {
   const attributes = new AttributeWriter().text(NFTA_NAME, table);
   return request({
@@ -95,6 +98,7 @@ export function newTable(table: string): NetlinkMessage {
   });
 }
 
+/** Deletes the table with all in it; refused if it is not there. */
 export function deleteTable(table: string): NetlinkMessage {
   const attributes = new AttributeWriter().text(NFTA_NAME, table);
   return request({ op: "nft.table.delete", subject: table, type: NFT_MSG_DELTABLE, attributes });
@@ -231,6 +235,7 @@ function commentUserdata(text: string): Buffer {
   return Buffer.concat([Buffer.from([0, bytes.length]), bytes]);
 }
 
+/** Asks for the rules of our chain. */
 export function getRules(table: string): NetlinkMessage {
   return request({
     op: "nft.rule.list",
@@ -247,6 +252,7 @@ export function isOurRule(payload: Buffer): boolean {
   return userdata !== undefined && attributeText(userdata.subarray(2)) === RULE_TAG;
 }
 
+/** Asks for the elements of our set. */
 export function getElements(table: string): NetlinkMessage {
   return request({
     op: "nft.element.list",

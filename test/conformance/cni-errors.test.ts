@@ -1,0 +1,107 @@
+/** What the CNI specification says of errors: their object on stdout, their codes, and that nothing has happened. */
+import { beforeEach, describe, expect, test } from "vitest";
+import type { FakeNode } from "../fakes/cni-node.ts";
+import { config, createFakeRuntime, environment, type FakeRuntime, type Json } from "../fakes/cni-runtime.ts";
+
+let runtime: FakeRuntime;
+let node: FakeNode;
+const { add, invoke }: Pick<FakeRuntime, "add" | "invoke"> = {
+  add: (changes, env) => runtime.add(changes, env),
+  invoke: (env, stdin) => runtime.invoke(env, stdin),
+};
+
+beforeEach(() => {
+  runtime = createFakeRuntime();
+  node = runtime.node;
+});
+
+describe("errors", () => {
+  const wrong: readonly (readonly [title: string, code: number, stdin: Json | string, said: string])[] = [
+    ["a version that is not supported", 1, config({ cniVersion: "1.1.0" }), "1.1.0"],
+    ["an old version", 1, config({ cniVersion: "0.2.0" }), "0.2.0"],
+    ["a missing version, which means 0.1.0", 1, config({ cniVersion: undefined }), "0.1.0"],
+    ["a mode of a later release", 2, config({ mode: "bridge" }), 'mode is "bridge"'],
+    ["a foreign IPAM plugin", 2, config({ ipam: { type: "dhcp" } }), 'ipam.type is "dhcp"'],
+    [
+      "an IPv6 range",
+      2,
+      config({ ipam: { ranges: [[{ subnet: "fd00::/64" }]] } }),
+      'ipam.ranges[0][0].subnet is "fd00::/64"',
+    ],
+    ["stdin that is no JSON", 6, "{", "no JSON"],
+    ["an empty stdin", 6, "", "empty"],
+    ["stdin that is no object", 6, "[]", "no object"],
+    ["a wrong value", 7, config({ mtu: "many" }), 'mtu is "many"'],
+    ["a network name that is no name", 7, config({ name: "../x" }), 'name is "../x"'],
+    ["a network without a name", 7, config({ name: undefined }), "name is missing"],
+  ];
+
+  test.each(wrong)("%s is code %i, on stdout, with exit code 1", async (_title, code, stdin, said) => {
+    const { exitCode, json } = await invoke(environment("ADD"), stdin);
+    expect(exitCode).toBe(1);
+    expect(json).toMatchObject({ code, msg: expect.stringContaining(said) });
+    expect(["0.3.1", "0.4.0", "1.0.0"]).toContain(json.cniVersion);
+    expect(node.stateFiles()).toEqual([]);
+    expect(node.sysctls.get("net.ipv4.ip_forward")).toBe("0");
+  });
+
+  test("carries the version of the configuration", async () => {
+    const { json } = await invoke(environment("ADD"), config({ cniVersion: "0.3.1", mtu: -1 }));
+    expect(json).toMatchObject({ cniVersion: "0.3.1", code: 7 });
+  });
+
+  test("names every missing variable in one message of code 4", async () => {
+    const { json } = await invoke({ CNI_COMMAND: "ADD" }, config());
+    expect(json).toMatchObject({ code: 4 });
+    for (const name of ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"]) expect(json.msg).toContain(name);
+  });
+
+  test("names every problem of a configuration in one message", async () => {
+    const ipam = { ranges: [[{ subnet: "10.0.0.1/24" }, { subnet: "none" }]], routes: [{ dst: "x" }] };
+    const { json } = await invoke(environment("ADD"), config({ mtu: 1, ipMasq: "yes", ipam }));
+    const keys = ["mtu", "ipMasq", "ipam.ranges[0][0].subnet", "ipam.ranges[0][1].subnet", "routes[0].dst"];
+    for (const key of keys) expect(json.msg).toContain(key);
+    expect(json).toMatchObject({ code: 7 });
+  });
+
+  const badVariables: readonly (readonly [string, Record<string, string>, string])[] = [
+    ["a container id with a slash", { CNI_CONTAINERID: "../c1" }, "CNI_CONTAINERID"],
+    ["an interface name that is too long", { CNI_IFNAME: "a-name-of-16-byt" }, "CNI_IFNAME"],
+    ["an interface name with a colon", { CNI_IFNAME: "eth:0" }, "CNI_IFNAME"],
+    ["an interface name with a space", { CNI_IFNAME: "eth 0" }, "CNI_IFNAME"],
+    ["an interface name that is a directory", { CNI_IFNAME: ".." }, "CNI_IFNAME"],
+    ["a namespace that is not there", { CNI_NETNS: "/run/netns/none" }, "CNI_NETNS"],
+    ["arguments that are no pairs", { CNI_ARGS: "K8S_POD_NAME" }, "CNI_ARGS"],
+    ["unknown arguments without IgnoreUnknown", { CNI_ARGS: "A=1;B=2" }, "A, B"],
+    ["an unknown command", { CNI_COMMAND: "UPDATE" }, "CNI_COMMAND"],
+    ["STATUS, which 1.0.0 does not have", { CNI_COMMAND: "STATUS" }, "CNI_COMMAND"],
+    ["GC, which 1.0.0 does not have", { CNI_COMMAND: "GC" }, "CNI_COMMAND"],
+  ];
+
+  test.each(badVariables)("%s is code 4", async (_title, env, said) => {
+    const { exitCode, json } = await invoke(environment("ADD", env), config());
+    expect(exitCode).toBe(1);
+    expect(json).toMatchObject({ code: 4, msg: expect.stringContaining(said) });
+    expect(node.stateFiles()).toEqual([]);
+  });
+
+  test("the host's own namespace is refused, unless CNI_NETNS_OVERRIDE is set", async () => {
+    const own = node.kernel.addNamespace("/run/netns/own");
+    Object.defineProperty(own, "inode", { value: node.kernel.host.inode });
+    const env = { CNI_NETNS: "/run/netns/own" };
+    const { json } = await invoke(environment("ADD", env), config());
+    expect(json).toMatchObject({ code: 4, msg: expect.stringContaining("own namespace") });
+    await add({}, { ...env, CNI_NETNS_OVERRIDE: "1" });
+  });
+
+  test("a network whose addresses are all leased is code 102 and takes nothing", async () => {
+    const ipam = { ranges: [[{ subnet: "10.88.0.0/30" }]] };
+    await add({ ipam });
+    node.kernel.addNamespace("/run/netns/two");
+    const before = node.stateFiles();
+    const env = { CNI_CONTAINERID: "c2", CNI_NETNS: "/run/netns/two" };
+    const { json } = await invoke(environment("ADD", env), config({ ipam }));
+    expect(json).toMatchObject({ code: 102, msg: expect.stringContaining("all 1 are leased") });
+    expect(node.stateFiles()).toEqual(before);
+  });
+});

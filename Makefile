@@ -23,7 +23,7 @@ test: node_modules/.installed ## format, lint, types, and every test that needs 
 
 e2e: node_modules/.installed ## tests with a real containerd, namespaces and mounts (root)
 	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables
-	@vitest run --project e2e
+	@[ -t 1 ] || export NO_COLOR=1; vitest run --project e2e
 
 bench: node_modules/.installed ## measure the proxy against the direct connection, side by side
 	@node test/bench/tap.ts

@@ -44,7 +44,7 @@ const replace: Plugin = {
     }));
     onResolve({ filter: /koffi\.node$/ }, ({ path }) => ({ path, external: true }));
     onLoad({ filter: /.*/, namespace: "replaced" }, ({ path }) => ({
-      contents: replaced[path],
+      contents: replaced[path] ?? "",
       resolveDir: root,
     }));
   },

@@ -74,7 +74,9 @@ function createKiller({ victim, step, delayMs }: Kill) {
     async recovered() {
       expect(dead, `the step before ${step} never came`).toBeDefined();
       await dead;
-      await expect.poll(() => clients.cri.call("Version").catch(() => null), { timeout: 10_000 }).not.toBeNull();
+      await expect
+        .poll(() => clients.cri.call("Version").catch(() => null), { timeout: 10_000 })
+        .not.toBeNull();
     },
   };
 }

@@ -11,6 +11,7 @@ import type { Pools } from "./pool/pools.ts";
 import { invalid, refusal } from "./refusal.ts";
 import { nodeTopology } from "./topology.ts";
 import { parseVolumeId } from "./volume/id.ts";
+import { isMissing } from "./volume/read.ts";
 import type { NodePublishVolumeRequest, NodeUnpublishVolumeRequest } from "./wire.ts";
 
 export interface NodeDeps {
@@ -80,9 +81,11 @@ async function locate({ files, kubeletRoot }: NodeDeps, path: string): Promise<T
   return parseTarget(path, { root: kubeletRoot, realRoot });
 }
 
+/** A volume that has a record and no data was damaged by hand: that is neither unknown nor to be made up for. */
 async function requireDirectory(files: Files, source: string): Promise<void> {
-  const { kind } = await files.stat(source);
-  if (kind !== "directory") throw refusal("precondition", source, `${source}, a volume's data, is a ${kind}`);
+  const kind = (await isMissing(files, source)) ? "missing" : (await files.stat(source)).kind;
+  if (kind === "directory") return;
+  throw refusal("precondition", source, `${source}, the data of the volume, is no directory (${kind})`);
 }
 
 function unknown(volumeId: string) {

@@ -1,5 +1,5 @@
 /** The rules of the CSI specification for publishing and unpublishing, over a real socket: one rule in each title. */
-import { stat } from "node:fs/promises";
+import { rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
@@ -73,6 +73,13 @@ describe("NodePublishVolume: what is missing or wrong", () => {
       );
     },
   );
+
+  test("a volume whose data was removed by hand is FAILED_PRECONDITION, not unknown and not made anew", async () => {
+    const { volume_id } = await create("damaged");
+    await rmdir(join(subject.pool, "volumes", volume_id, "data"));
+    const request = publishRequest(volume_id, await subject.target("damaged"));
+    expect(await refused("Node", "NodePublishVolume", request)).toBe("FAILED_PRECONDITION");
+  });
 
   test("a target whose parent does not exist is FAILED_PRECONDITION", async () => {
     const { volume_id } = await create("published");

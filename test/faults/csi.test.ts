@@ -182,7 +182,6 @@ const crashes: readonly (readonly [string, (n: number) => Survival])[] = [
   ["the power is cut and only what was synced is left", () => "synced"],
   ["the power is cut and names are left without what was not synced", () => "names"],
   ["the power is cut and chance decides what is left", (n) => tosses(n)],
-  ["the power is cut and chance decides otherwise", (n) => tosses(n + 1_000)],
 ];
 
 describe.each(scenarios)("$title", (scenario) => {

@@ -196,11 +196,10 @@ export class ClientSide implements FrameSink {
     const tap = this.#tap;
     if (frame.length !== 4 || frame.streamId === 0) throw malformed("client", "a bad RST_STREAM frame");
     const stream = tap.streams.get(frame.streamId);
-    if (stream !== undefined) {
-      const swallow = stream.mode >= Mode.fenced;
-      endByReset(tap, stream, "client");
-      if (swallow) return;
-    }
+    // Upstream has ended or reset an unknown stream, or was told to cancel it: it need not hear of it again.
+    const swallow = stream === undefined ? tap.everHeld : stream.mode >= Mode.fenced;
+    if (stream !== undefined) endByReset(tap, stream, "client");
+    if (swallow) return;
     tap.toUpstream.verbatim(frame.buffer, frame.start, frame.end);
   }
 

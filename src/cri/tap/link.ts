@@ -16,6 +16,8 @@ export interface LinkOptions {
   readonly connectionId: number;
   readonly log: Log;
   onClosed(): void;
+  /** The runtime took the connection, or it did not, or it closed it with calls open: `lost` says how. */
+  onRuntime(state: "there" | "away" | "lost", reason: string): void;
 }
 
 /** connect(2) says EAGAIN while the listener's queue is full: a busy runtime, not an absent one. */
@@ -97,6 +99,7 @@ export class Link {
     });
     upstream.on("connect", () => {
       connected = true;
+      this.#options.onRuntime("there", "");
       this.#throttle();
     });
     upstream.on("data", (chunk: Buffer) => {
@@ -116,12 +119,15 @@ export class Link {
     });
   }
 
-  /** Upstream takes nothing more. What it said is still read, for as long as the client takes it. */
+  /** Upstream takes nothing more. What it said is still read, until it is silent though nothing holds it up. */
   #awaitLastWords(upstream: Socket): void {
-    this.#later(LAST_WORDS_MS, () => {
-      if (this.#upstreamPaused) this.#awaitLastWords(upstream);
+    const before = upstream.bytesRead;
+    const check = () => {
+      if (this.#upstreamPaused || upstream.bytesRead !== before) this.#awaitLastWords(upstream);
       else upstream.destroy();
-    });
+    };
+    // A process that was starved finds its timers due before it has looked at its sockets.
+    this.#later(LAST_WORDS_MS, () => setImmediate(check));
   }
 
   #upstreamGone(connected: boolean, code: string | undefined): void {
@@ -129,11 +135,7 @@ export class Link {
     const path = this.#options.upstreamPath;
     if (this.#machine.phase === "live") {
       const status = connected ? connectionLost(path, code) : cannotDial(path, code ?? "closed");
-      this.#options.log.warn("the runtime is not there", {
-        connection: this.#options.connectionId,
-        reason: status.message,
-        streams: this.#machine.streams,
-      });
+      this.#options.onRuntime(connected ? "lost" : "away", status.message);
       this.#machine.upstreamGone(status);
     }
     this.#flush();
@@ -204,7 +206,16 @@ export class Link {
     }
     this.#upstream?.destroySoon();
     this.#client.end();
-    this.#later(FAREWELL_MS, () => this.#client.destroy());
+    this.#awaitFarewell(this.#client.writableLength);
+  }
+
+  /** The client has this long to close, from when it last took something. */
+  #awaitFarewell(unsentBytes: number): void {
+    this.#later(FAREWELL_MS, () => {
+      const left = this.#client.writableLength;
+      if (left < unsentBytes) this.#awaitFarewell(left);
+      else this.#client.destroy();
+    });
   }
 
   #settle(): void {

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import type { Log } from "../../observe/log.ts";
 import type { TapHooks } from "./hooks.ts";
 import { defaultLimits, HeldBudget, type TapLimits } from "./limits.ts";
-import { Link } from "./link.ts";
+import { Link, type LinkOptions } from "./link.ts";
 import { TapMachine } from "./tap-machine.ts";
 
 export interface ProxyOptions {
@@ -46,6 +46,7 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
   const links = new Set<Link>();
   let accepted = 0;
   let stopping = false;
+  const onRuntime = logChanges(log, upstreamPath);
   let onEmpty: () => void = () => undefined;
 
   function accept(client: Socket): void {
@@ -68,6 +69,7 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
       upstreamPath,
       connectionId,
       log,
+      onRuntime,
       onClosed: () => {
         links.delete(link);
         if (links.size === 0) onEmpty();
@@ -109,6 +111,17 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
   }
 
   return { accept, drain, close, stats };
+}
+
+/** A runtime that stays away is a line when it goes and one when it is back, not one for every client that tries. */
+function logChanges(log: Log, socket: string): LinkOptions["onRuntime"] {
+  let away = false;
+  return (state, reason) => {
+    const wasAway = away;
+    away = state === "away";
+    if (state === "lost" || (away && !wasAway)) log.warn("the runtime is not there", { reason });
+    if (state === "there" && wasAway) log.info("the runtime answers again", { socket });
+  };
 }
 
 function describe(error: unknown): string {

@@ -8,7 +8,7 @@ import { SimServer } from "./testing/sim-server.ts";
 import { Wire } from "./testing/wire.ts";
 
 /** Connections simulated per run; raise it by hand for a longer hunt. */
-const RUNS = 40;
+const RUNS = 15;
 const CALLS = 40;
 const MAX_STEPS = 60_000;
 

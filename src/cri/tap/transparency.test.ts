@@ -17,7 +17,7 @@ import {
 import { Wire } from "./testing/wire.ts";
 
 /** Connections per run; raise it by hand for a longer hunt. */
-const RUNS = 150;
+const RUNS = 60;
 const FRAMES = 120;
 
 /** Frames that either side may send at any time, those of the future included. */

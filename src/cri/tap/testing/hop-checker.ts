@@ -209,8 +209,7 @@ export class HopChecker {
   #sentReset(streamId: number): void {
     if (!this.#streams.has(streamId)) this.#fail(`RST_STREAM on idle stream ${streamId}`);
     const stream = this.#stream(streamId);
-    // Once the peer has reset it itself, it must put up with what crosses that.
-    if (stream.reset && !stream.peerReset) this.#fail(`a second RST_STREAM on ${streamId}`);
+    if (stream.reset) this.#fail(`a second RST_STREAM on ${streamId}`);
     stream.reset = true;
   }
 

@@ -1,0 +1,334 @@
+// grpc-js at both ends of a proxy on real sockets, with raw bytes for messages.
+
+import { createServer as createHttp2Server } from "node:http2";
+import {
+  Client,
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceError,
+  type sendUnaryData,
+} from "@grpc/grpc-js";
+import { afterEach, describe, expect, it } from "vitest";
+import { Flag, FrameType, PREFACE } from "./frames.ts";
+import type { CallEnd, EditDecision, StreamStart, TapHooks } from "./hooks.ts";
+import { createRandom } from "./testing/random.ts";
+import { message, rawFrame, settings } from "./testing/raw-frames.ts";
+import { dial, listen, startProxy, type TestProxy, until } from "./testing/sockets.ts";
+
+const MIB = 1 << 20;
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<TestProxy> {
+  const test = await startProxy(options);
+  cleanups.push(() => test.close());
+  return test;
+}
+
+const same = (bytes: Buffer): Buffer => bytes;
+const UNLIMITED = {
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+  "grpc.initial_reconnect_backoff_ms": 50,
+};
+
+/** Methods: Echo, Fail (status 9 with metadata), Slow (never answers), Count (streams as many replies as the request has bytes). */
+async function serveGrpc(path: string): Promise<Server> {
+  const server = new Server(UNLIMITED);
+  const unary = (
+    name: string,
+    handler: (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => void,
+  ) => server.register(`/t.T/${name}`, handler, same, same, "unary");
+  unary("Echo", (call, reply) => reply(null, call.request));
+  unary("Fail", (_, reply) => {
+    const metadata = new Metadata();
+    metadata.set("why-bin", Buffer.from([0, 255]));
+    reply({ code: 9, details: "nö: 100%", metadata });
+  });
+  unary("Slow", () => undefined);
+  const count = (call: ServerWritableStream<Buffer, Buffer>) => {
+    for (let at = 0; at < call.request.length; at++) call.write(Buffer.alloc(1_000, at));
+    call.end();
+  };
+  server.register("/t.T/Count", count, same, same, "serverStream");
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
+      error ? reject(error) : resolve(),
+    );
+  });
+  return server;
+}
+
+interface GrpcResult {
+  readonly code: number;
+  readonly details: string;
+  readonly body: Buffer;
+  readonly metadata: Metadata | undefined;
+}
+
+interface GrpcClient {
+  call(
+    name: string,
+    body: Buffer,
+    options?: { timeoutMs?: number; cancelAfterMs?: number },
+  ): Promise<GrpcResult>;
+  stream(name: string, body: Buffer): Promise<GrpcResult & { replies: number }>;
+  close(): void;
+}
+
+function grpcClient(path: string): GrpcClient {
+  const client = new Client(`unix:${path}`, credentials.createInsecure(), UNLIMITED);
+  return {
+    call: (name, body, options = {}) =>
+      new Promise((resolve) => {
+        const deadline = options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
+        const done = (error: ServiceError | null, reply?: Buffer) =>
+          resolve({
+            code: error?.code ?? 0,
+            details: error?.details ?? "",
+            body: reply ?? Buffer.alloc(0),
+            metadata: error?.metadata,
+          });
+        const call = client.makeUnaryRequest(
+          `/t.T/${name}`,
+          same,
+          same,
+          body,
+          new Metadata(),
+          deadline,
+          done,
+        );
+        if (options.cancelAfterMs !== undefined) setTimeout(() => call.cancel(), options.cancelAfterMs);
+      }),
+    stream: (name, body) =>
+      new Promise((resolve) => {
+        const parts: Buffer[] = [];
+        const call = client.makeServerStreamRequest(`/t.T/${name}`, same, same, body);
+        call.on("data", (part: Buffer) => parts.push(part));
+        call.on("error", () => undefined);
+        call.on("status", ({ code, details, metadata }) =>
+          resolve({ code, details, metadata, body: Buffer.concat(parts), replies: parts.length }),
+        );
+      }),
+    close: () => client.close(),
+  };
+}
+
+async function grpcServer(path: string) {
+  const server = await serveGrpc(path);
+  cleanups.push(() => server.forceShutdown());
+  return server;
+}
+
+function clientOf(path: string) {
+  const client = grpcClient(path);
+  cleanups.push(() => client.close());
+  return client;
+}
+
+/** Holds every call and decides by the first octet of its message. */
+function byFirstOctet(ends: CallEnd[] = []): TapHooks {
+  const edit = (body: Uint8Array): EditDecision => {
+    if (body[0] === 1) return { action: "replace", message: Buffer.concat([body, body]) };
+    if (body[0] === 2) return { action: "deny", status: 7, message: "trivet: no, 100% nö" };
+    return { action: "forward" };
+  };
+  return { onRequest: () => ({ hold: true, call: { edit, onEnd: (end) => ends.push(end) } }) };
+}
+
+describe("grpc-js through the proxy", () => {
+  it("unary calls, statuses, metadata, streams and deadlines come through", async () => {
+    const test = await proxied();
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    expect((await client.call("Echo", Buffer.from("hello"))).body.toString()).toBe("hello");
+    const failed = await client.call("Fail", Buffer.alloc(0));
+    expect([failed.code, failed.details]).toEqual([9, "nö: 100%"]);
+    expect(failed.metadata?.get("why-bin")).toEqual([Buffer.from([0, 255])]);
+    expect((await client.call("Nothing", Buffer.alloc(0))).code).toBe(12);
+    expect((await client.call("Slow", Buffer.alloc(0), { timeoutMs: 50 })).code).toBe(4);
+    expect((await client.call("Slow", Buffer.alloc(0), { cancelAfterMs: 20 })).code).toBe(1);
+    const stream = await client.stream("Count", Buffer.alloc(200));
+    expect([stream.code, stream.replies, stream.body.length]).toEqual([0, 200, 200_000]);
+    await until(() => test.proxy.stats().streams === 0);
+    expect(test.proxy.stats()).toEqual({ connections: 1, streams: 0, heldBytes: 0 });
+    expect(test.lines).toEqual([]);
+  });
+
+  it("messages of 16 MiB are edited and passed", async () => {
+    const ends: CallEnd[] = [];
+    const test = await proxied({ hooks: byFirstOctet(ends) });
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    const body = Buffer.alloc(16 * MIB, 1);
+    expect((await client.call("Echo", body)).body.length).toBe(32 * MIB);
+    body[0] = 0;
+    expect((await client.call("Echo", body)).body.equals(body)).toBe(true);
+    const tooLarge = await client.call("Echo", Buffer.alloc(16 * MIB + 1));
+    expect([tooLarge.code, tooLarge.details]).toEqual([
+      8,
+      "trivet: the request message is larger than 16777216 bytes",
+    ]);
+    expect(ends.map((end) => end.grpcStatus)).toEqual([0, 0, 8]);
+    expect(test.proxy.stats().heldBytes).toBe(0);
+  });
+
+  it("thousands of calls over one connection, edited, denied, cancelled and plain", {
+    timeout: 30_000,
+  }, async () => {
+    const ends: CallEnd[] = [];
+    const test = await proxied({ hooks: byFirstOctet(ends) });
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    const random = createRandom(5);
+    const count = 2_000;
+    const one = async (at: number) => {
+      const body = random.bytes(1 + random.below(random.chance(50) ? 200_000 : 3_000));
+      // Denials and cancellations are resets upstream, of which Node's server takes about a thousand in a row.
+      body[0] = random.chance(8) ? 2 : random.below(2);
+      const cancel = random.chance(12);
+      const result = await client.call("Echo", body, cancel ? { cancelAfterMs: random.below(3) } : {});
+      if (cancel && result.code === 1) return;
+      expect([at, body[0], result.code]).toEqual([at, body[0], body[0] === 2 ? 7 : 0]);
+      if (body[0] === 2) expect(result.details).toBe("trivet: no, 100% nö");
+      else expect(result.body.equals(body[0] === 1 ? Buffer.concat([body, body]) : body)).toBe(true);
+    };
+    for (let from = 0; from < count; from += 100) {
+      await Promise.all(Array.from({ length: 100 }, (_, at) => one(from + at)));
+    }
+    await until(() => test.proxy.stats().streams === 0);
+    expect(ends.length).toBeGreaterThan(count * 0.9);
+    expect(test.proxy.stats()).toEqual({ connections: 1, streams: 0, heldBytes: 0 });
+    expect(test.lines).toEqual([]);
+  });
+});
+
+describe("a runtime that is away", () => {
+  it("fails calls at once with UNAVAILABLE, saying where and what to do, and is found again when it is back", async () => {
+    const ends: CallEnd[] = [];
+    const test = await proxied({ hooks: byFirstOctet(ends) });
+    const client = clientOf(test.path);
+    const before = performance.now();
+    const failed = await client.call("Echo", Buffer.from("x"));
+    expect(performance.now() - before).toBeLessThan(1_000);
+    expect(failed.code).toBe(14);
+    expect(failed.details).toBe(
+      `trivet: the runtime's socket ${test.upstreamPath} does not answer (ENOENT): is containerd running?`,
+    );
+    expect(ends[0]).toMatchObject({ grpcStatus: 14, answeredByTap: true });
+    for (let again = 0; again < 3; again++)
+      expect((await client.call("Echo", Buffer.from("x"))).code).toBe(14);
+    expect(test.lines).toEqual([{ message: "the runtime is not there", fields: { reason: failed.details } }]);
+    await grpcServer(test.upstreamPath);
+    let result = failed;
+    for (let tries = 0; tries < 100 && result.code === 14; tries++) {
+      result = await client.call("Echo", Buffer.from("x"));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(result.code).toBe(0);
+    await until(() => test.proxy.stats().connections === 1);
+  });
+});
+
+describe("clients that speak something else", () => {
+  it("are closed with one line in the log, and no other connection notices", async () => {
+    const test = await proxied();
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    await client.call("Echo", Buffer.from("x"));
+    for (const garbage of [
+      Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+      Buffer.alloc(100_000, 0xff),
+      Buffer.concat([
+        PREFACE,
+        settings(),
+        rawFrame(FrameType.headers, Flag.endHeaders, { streamId: 1, payload: Buffer.from([0x80]) }),
+      ]),
+    ]) {
+      const stranger = await dial(test.path);
+      let closed = false;
+      stranger.on("close", () => {
+        closed = true;
+      });
+      stranger.resume();
+      stranger.write(garbage);
+      await until(() => closed);
+    }
+    expect(test.lines.map(({ message: line, fields }) => [line, fields?.kind])).toEqual(
+      Array.from({ length: 3 }, () => ["connection closed", "decode"]),
+    );
+    expect((await client.call("Echo", Buffer.from("y"))).body.toString()).toBe("y");
+    await until(() => test.proxy.stats().connections === 1);
+  });
+});
+
+describe("drain", () => {
+  it("lets calls in flight finish, loses none, and then is empty", async () => {
+    const test = await proxied({ hooks: byFirstOctet() });
+    const server = createHttp2Server();
+    server.on("stream", (stream) => {
+      stream.on("error", () => undefined);
+      stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+      setTimeout(() => stream.end(message(Buffer.from("late"))), 200);
+    });
+    await listen(server, test.upstreamPath);
+    cleanups.push(() => server.close());
+    const client = clientOf(test.path);
+    const calls = Array.from({ length: 20 }, () => client.call("Late", Buffer.from([0])));
+    await until(() => test.proxy.stats().streams === 20);
+    const before = performance.now();
+    await test.proxy.drain({ timeoutMs: 5_000 });
+    expect(performance.now() - before).toBeLessThan(2_000);
+    expect((await Promise.all(calls)).map(({ code }) => code)).toEqual(Array.from({ length: 20 }, () => 0));
+    expect(test.proxy.stats()).toEqual({ connections: 0, streams: 0, heldBytes: 0 });
+  });
+
+  it("answers what is still open at its bound with UNAVAILABLE", async () => {
+    const test = await proxied();
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    const call = client.call("Slow", Buffer.alloc(0));
+    await until(() => test.proxy.stats().streams === 1);
+    await test.proxy.drain({ timeoutMs: 50 });
+    const { code, details } = await call;
+    expect([code, details]).toEqual([14, "trivet: the CRI proxy is stopping: call again"]);
+    expect(test.proxy.stats().connections).toBe(0);
+  });
+});
+
+describe("hooks", () => {
+  it("get the path, the connection's number and monotonic times in order", async () => {
+    const starts: StreamStart[] = [];
+    const ends: CallEnd[] = [];
+    const inner = byFirstOctet(ends);
+    const test = await proxied({
+      hooks: {
+        onRequest(start) {
+          starts.push(start);
+          return inner.onRequest(start);
+        },
+      },
+    });
+    await grpcServer(test.upstreamPath);
+    await clientOf(test.path).call("Echo", Buffer.from([1, 2]));
+    expect(starts).toEqual([{ streamId: 1, path: "/t.T/Echo", connectionId: 1 }]);
+    await until(() => ends.length === 1);
+    expect(ends[0]).toMatchObject({ grpcStatus: 0, reset: undefined, requestBytes: 7, responseBytes: 9 });
+    const { startMs, requestDoneMs, responseStartMs, endMs, heldMs } =
+      ends[0]?.timing ?? ({} as CallEnd["timing"]);
+    expect([startMs, requestDoneMs, responseStartMs, endMs].toSorted((a, b) => a - b)).toEqual([
+      startMs,
+      requestDoneMs,
+      responseStartMs,
+      endMs,
+    ]);
+    expect(heldMs).toBeGreaterThanOrEqual(0);
+  });
+});

@@ -18,8 +18,10 @@ export interface Call {
   about(id: VolumeId): void;
 }
 
+/** A method: request as on the wire, response as on the wire, any failure thrown. */
 export type Handler<Request> = (request: Request, call: Call) => Promise<object>;
 
+/** One call that has ended, for metrics. */
 export interface CallReport {
   /** Such as `Controller.CreateVolume`. */
   readonly method: string;
@@ -28,6 +30,7 @@ export interface CallReport {
   readonly durationMs: number;
 }
 
+/** What the edge writes to and measures with. */
 export interface EdgeDeps {
   readonly log: Log;
   readonly clock: Clock;

@@ -10,6 +10,7 @@ const accessModes = [
   "SINGLE_NODE_SINGLE_WRITER",
   "SINGLE_NODE_MULTI_WRITER",
 ] as const;
+/** The modes that can be served (specification, VolumeCapability.AccessMode). */
 export type AccessMode = (typeof accessModes)[number];
 
 /** What a user may ask for, and nothing else: the other mount options belong to file systems, not to directories. */
@@ -17,6 +18,7 @@ const allowedFlags = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"
 /** On every volume: a tenant's set-user-id program or device node is nothing that the host should honour. */
 const defaultFlags = ["nosuid", "nodev"] as const;
 
+/** What a capability comes down to for a directory: who may use it, and with which mount flags. */
 export interface Capability {
   readonly accessMode: AccessMode;
   readonly readOnly: boolean;

@@ -12,11 +12,13 @@ import { confirmAbsence, deleteVolume } from "./volume/delete.ts";
 import { parseVolumeId, type VolumeId } from "./volume/id.ts";
 import type { DeleteVolumeRequest, ValidateVolumeCapabilitiesRequest } from "./wire.ts";
 
+/** `mounts` tells whether a volume is in use before it is deleted. */
 export interface ControllerServiceDeps extends ControllerDeps {
   readonly mounts: Mounts;
   randomUuid(): string;
 }
 
+/** The handlers of the service by method; what is missing here is refused by `driver.ts`. */
 export function createController(deps: ControllerServiceDeps) {
   return {
     CreateVolume: createVolumeHandler(deps),

@@ -4,6 +4,7 @@ import type { Files } from "../host/files.ts";
 import type { ServeGrpc } from "../host/grpc.ts";
 import type { Mounts } from "../host/mount.ts";
 
+/** The effects of this leg. Each comes with a fake that keeps the same contract (`test/contract`). */
 export interface CsiDeps {
   readonly files: Files;
   readonly mounts: Mounts;

@@ -12,6 +12,7 @@ import type { PoolStatus } from "./pool/pool.ts";
 import { createPools } from "./pool/pools.ts";
 import { refusal } from "./refusal.ts";
 
+/** Everything that a driver is made of. */
 export interface DriverOptions {
   readonly nodeId: string;
   readonly driverVersion: string;
@@ -25,6 +26,7 @@ export interface DriverOptions {
   readonly onCall?: (call: CallReport) => void;
 }
 
+/** A driver without its socket. */
 export interface Driver {
   readonly handlers: Handlers;
   /** The scan at the start; Probe says "ready" when it is over. Never throws: a pool that is away opens later. */

@@ -2,12 +2,14 @@
 import type { Handler } from "./call.ts";
 import { driverName } from "./names.ts";
 
+/** What the service says of this build and this moment. */
 export interface IdentityOptions {
   readonly driverVersion: string;
   /** Whether the scan at the start is over. */
   isReady(): boolean;
 }
 
+/** The handlers of the service by method. */
 export function createIdentity({ driverVersion, isReady }: IdentityOptions) {
   return {
     GetPluginInfo: async () => ({ name: driverName, vendor_version: driverVersion }),

@@ -4,12 +4,14 @@
  */
 import { refusal } from "./refusal.ts";
 
+/** Held keys live in memory only: a process that dies holds nothing. */
 export interface KeyedLock {
   /** Runs `work` while it holds all `keys`; throws `busy` at once where one of them is held. */
   run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T>;
   isHeld(key: string): boolean;
 }
 
+/** A lock with no key held. One for the whole process: publish and delete of a volume exclude each other. */
 export function createKeyedLock(): KeyedLock {
   const held = new Set<string>();
   return {

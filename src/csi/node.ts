@@ -14,6 +14,7 @@ import { parseVolumeId } from "./volume/id.ts";
 import { isMissing } from "./volume/read.ts";
 import type { NodePublishVolumeRequest, NodeUnpublishVolumeRequest } from "./wire.ts";
 
+/** `nodeId` is the name of the node; `kubeletRoot` the only place where targets may lie. */
 export interface NodeDeps {
   readonly files: Files;
   readonly mounts: Mounts;
@@ -23,6 +24,7 @@ export interface NodeDeps {
   readonly kubeletRoot: string;
 }
 
+/** The handlers of the service by method; what is missing here is refused by `driver.ts`. */
 export function createNode(deps: NodeDeps) {
   const topology = nodeTopology(deps.nodeId);
   return {

@@ -7,6 +7,7 @@ import type { PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import { errorToStatus } from "./status.ts";
 
+/** What `trivet node` tells this leg. */
 export interface CsiOptions {
   /** The path of the socket. */
   readonly endpoint: string;
@@ -21,6 +22,7 @@ export interface CsiOptions {
   readonly onCall?: (call: CallReport) => void;
 }
 
+/** A driver that is being served. */
 export interface CsiServer {
   /** Resolves when the scan at the start is over and Probe says "ready". */
   readonly ready: Promise<void>;

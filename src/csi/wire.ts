@@ -3,8 +3,10 @@
  * set, 64-bit numbers are strings. Only the fields that this driver reads; `secrets` is left out on purpose.
  */
 
+/** `map<string, string>`. */
 export type WireMap = Readonly<Record<string, string>>;
 
+/** VolumeCapability. `block` and `mount` are one `oneof`; enums are names. */
 export interface WireCapability {
   readonly block: object | null;
   readonly mount: {
@@ -15,15 +17,18 @@ export interface WireCapability {
   readonly access_mode: { readonly mode: string } | null;
 }
 
+/** Topology: where something can be reached, all segments together. */
 export interface WireTopology {
   readonly segments: WireMap;
 }
 
+/** CapacityRange: 64-bit numbers as decimal text, "0" for "any". */
 export interface WireCapacityRange {
   readonly required_bytes: string;
   readonly limit_bytes: string;
 }
 
+/** The request of external-provisioner for a claim. */
 export interface CreateVolumeRequest {
   readonly name: string;
   readonly capacity_range: WireCapacityRange | null;
@@ -37,10 +42,12 @@ export interface CreateVolumeRequest {
   readonly mutable_parameters: WireMap;
 }
 
+/** The request of external-provisioner for a released volume. */
 export interface DeleteVolumeRequest {
   readonly volume_id: string;
 }
 
+/** A question, not a change: what is confirmed is sent back as it came. */
 export interface ValidateVolumeCapabilitiesRequest {
   readonly volume_id: string;
   readonly volume_context: WireMap;
@@ -49,6 +56,7 @@ export interface ValidateVolumeCapabilitiesRequest {
   readonly mutable_parameters: WireMap;
 }
 
+/** The request of the kubelet for a pod that is to have the volume. */
 export interface NodePublishVolumeRequest {
   readonly volume_id: string;
   readonly target_path: string;
@@ -56,6 +64,7 @@ export interface NodePublishVolumeRequest {
   readonly readonly: boolean;
 }
 
+/** The request of the kubelet for a pod that is gone. */
 export interface NodeUnpublishVolumeRequest {
   readonly volume_id: string;
   readonly target_path: string;

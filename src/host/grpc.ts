@@ -12,6 +12,7 @@ import { type PublishedSocket, privateSocketPath, publishSocket } from "./unix-s
 /** The name of a gRPC status code, such as `INVALID_ARGUMENT`. */
 export type RpcCode = Exclude<keyof typeof status, "OK">;
 
+/** How a call failed, for its caller. */
 export interface RpcStatus {
   readonly code: RpcCode;
   readonly message: string;
@@ -23,6 +24,7 @@ export type UnaryHandler = (request: unknown, context: { readonly signal: AbortS
 /** Handlers by service, then by method. A method without one answers UNIMPLEMENTED. */
 export type Handlers = Readonly<Record<string, Readonly<Record<string, UnaryHandler>>>>;
 
+/** One socket with the services of one API. */
 export interface ServeOptions {
   readonly api: Api;
   /** The socket's public path. A stale one is replaced, a live one is never stolen (`conflict`). */
@@ -32,12 +34,14 @@ export interface ServeOptions {
   readonly statusOf: (error: unknown) => RpcStatus;
 }
 
+/** A server that accepts. */
 export interface GrpcServer {
   readonly path: string;
   /** Takes the socket away, lets the calls in flight end, and cuts them off after `timeoutMs`. */
   stop(options: { readonly timeoutMs: number }): Promise<void>;
 }
 
+/** As an effect, so that a leg is given its server instead of making it. */
 export type ServeGrpc = (options: ServeOptions) => Promise<GrpcServer>;
 
 /** Serves until `stop`; resolves when the socket accepts. */

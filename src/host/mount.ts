@@ -9,8 +9,10 @@ import type { Syscalls } from "./syscall.ts";
 
 /** Flags that a bind mount can carry beyond those of the mount that it shows. */
 export const bindFlags = ["nosuid", "nodev", "noexec", "noatime", "nodiratime"] as const;
+/** One of `bindFlags`. */
 export type BindFlag = (typeof bindFlags)[number];
 
+/** What a bind mount gets beyond what its source has; flags of the source stay. */
 export interface BindOptions {
   readonly readOnly: boolean;
   readonly flags: readonly BindFlag[];
@@ -31,6 +33,7 @@ export interface MountInfo {
   readonly source: string;
 }
 
+/** Mounts of this process's mount namespace. */
 export interface Mounts {
   /** Shows the directory `source`, without what is mounted below it, at the existing directory `target`. */
   bind(source: string, target: string, options: BindOptions): Promise<void>;
@@ -57,6 +60,7 @@ type MountSyscalls = Pick<
   "cloneMount" | "setMountAttributes" | "attachMount" | "unmount" | "close"
 >;
 
+/** The real ones. `mountInfoPath` is another for tests of the parser only. */
 export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/self/mountinfo"): Mounts {
   return {
     async bind(source, target, { readOnly, flags }) {

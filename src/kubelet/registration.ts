@@ -10,6 +10,7 @@ import type { Log } from "../observe/log.ts";
 /** The CSI versions that the kubelet may speak to us: it knows 1.x only. */
 const supportedVersions = ["1.0.0"];
 
+/** Which driver to register, and where. */
 export interface RegistrationOptions {
   /** The kubelet's directory. */
   readonly kubeletRoot: string;
@@ -20,6 +21,7 @@ export interface RegistrationOptions {
   readonly log: Log;
 }
 
+/** A registration that is being served. */
 export interface Registration {
   readonly path: string;
   /** What the kubelet said last; undefined before it said anything. */

@@ -15,6 +15,7 @@ import type { VolumeRecord } from "../volume/record.ts";
 import type { CreateVolumeRequest } from "../wire.ts";
 import { parseCreateVolume, type WantedVolume } from "./decode.ts";
 
+/** What creating takes. `lock` is the one of the whole process. */
 export interface ControllerDeps {
   readonly files: Files;
   readonly clock: Clock;
@@ -23,6 +24,7 @@ export interface ControllerDeps {
   readonly nodeId: string;
 }
 
+/** The handler of CreateVolume (specification, "CreateVolume"). */
 export function createVolumeHandler(deps: ControllerDeps) {
   const topology = nodeTopology(deps.nodeId);
   return async (request: CreateVolumeRequest, call: Call) => {

@@ -14,6 +14,7 @@ const metadata = {
   volumeName: "csi.storage.k8s.io/pv/name",
 } as const;
 
+/** A request in which every field was understood. */
 export interface WantedVolume {
   readonly name: string;
   readonly range: CapacityRange;

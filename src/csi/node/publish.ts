@@ -11,11 +11,13 @@ import { refusal } from "../refusal.ts";
 import { mountsAt, mountsOf, type Place, placeOf } from "./mount-state.ts";
 import { makeTarget, parentExists, removeTarget, type Target, targetExists } from "./target.ts";
 
+/** The effects of showing a volume and taking it away. */
 export interface PublishDeps {
   readonly files: Files;
   readonly mounts: Mounts;
 }
 
+/** One volume, wanted at one target. */
 export interface Publication {
   /** The directory of the volume, without symbolic links. */
   readonly source: string;

@@ -4,12 +4,15 @@ import { TrivetError } from "../../errors.ts";
 import { invalid } from "../refusal.ts";
 import { parseQuantity } from "./quantity.ts";
 
+/** How a pool limits its volumes. `auto` is the best that its disk can do: in this release always `directory`. */
 export const backends = ["auto", "quota", "image", "directory"] as const;
+/** One of `backends`. */
 export type Backend = (typeof backends)[number];
 
 /** The pool that is used when a class names none. */
 export const DEFAULT_POOL = "default";
 
+/** One pool as configured, by `--pool` or in the configuration file. */
 export interface PoolConfig {
   /** Lower-case letters, digits and dashes: it is a class parameter, a file name and a metric label. */
   readonly name: string;

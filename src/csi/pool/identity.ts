@@ -16,6 +16,7 @@ const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** What a directory may hold that becomes a pool: mkfs makes the first, an interrupted start of ours the others. */
 const harmless = new Set(["lost+found", ".pool", "volumes"]);
 
+/** What finding out about a pool takes. `stateDir` is on the host, outside every pool. */
 export interface IdentityDeps {
   readonly files: Files;
   readonly log: Log;
@@ -25,6 +26,7 @@ export interface IdentityDeps {
   claim(pool: string, uuid: string): void;
 }
 
+/** A disk that has proved to be the pool's. */
 export interface IdentifiedPool {
   readonly uuid: string;
   readonly layout: PoolLayout;

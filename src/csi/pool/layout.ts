@@ -2,9 +2,11 @@
 import { join } from "node:path";
 import type { VolumeId } from "../volume/id.ts";
 
+/** Any user of a pod can write: who reaches the volume at all is the wrapper's and the mount's affair. */
 export const DATA_MODE = 0o777;
 /** Root's: other users of the host never get as far as the tenant's own modes. */
 export const WRAPPER_MODE = 0o700;
+/** Root's, as all that the driver writes for itself. */
 export const RECORD_MODE = 0o600;
 
 /** The directories of one pool. `root` has no symbolic links in it: mountinfo names it like that. */
@@ -21,6 +23,7 @@ export interface PoolLayout {
   readonly volumes: string;
 }
 
+/** The layout of the pool at `root`. Pure: makes nothing. */
 export function poolLayout(root: string): PoolLayout {
   const own = join(root, ".pool");
   return {

@@ -13,6 +13,7 @@ export interface Room {
   readonly availableBytes: number;
 }
 
+/** Bytes by key: the id of a volume, or `trashKey` of its remains. */
 export interface Ledger {
   readonly reservedBytes: number;
   /** Reserves `bytes` for `key`, in place of what it had; `exhausted` if that does not fit. */
@@ -26,6 +27,7 @@ export interface Ledger {
   entries(): ReadonlyMap<string, number>;
 }
 
+/** An empty ledger; `pool` is its name in messages. */
 export function createLedger(pool: string): Ledger {
   const reservations = new Map<string, number>();
   let reservedBytes = 0;

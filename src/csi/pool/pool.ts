@@ -45,6 +45,7 @@ export interface PoolStatus {
   readonly quarantined: readonly string[];
 }
 
+/** One configured pool, open or not. */
 export interface Pool {
   readonly config: PoolConfig;
   /** The pool, open; `unavailable` with the reason otherwise. Never waits for anything but the disk. */
@@ -54,6 +55,7 @@ export interface Pool {
   stop(): Promise<void>;
 }
 
+/** What a pool needs of the host, and of the process around it. */
 export interface PoolDeps {
   readonly files: Files;
   readonly log: Log;
@@ -66,6 +68,7 @@ export interface PoolDeps {
 
 type Opened = OpenPool & { readonly scan: ScanResult; readonly identity: IdentifiedPool };
 
+/** A pool that is closed until it is first used. Does nothing by itself. */
 export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
   const log = deps.log.child({ pool: config.name });
   // One for the life of the process: an operation that outlives a closing still settles its account here.

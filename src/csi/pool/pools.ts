@@ -14,6 +14,7 @@ export interface FoundVolume {
   readonly record: VolumeRecord;
 }
 
+/** The pools of a node, whether their disks are there or not. */
 export interface Pools {
   readonly all: readonly Pool[];
   /** The pool that a class names; the default pool, or the only one, where it names none. Else `invalid`. */
@@ -26,6 +27,7 @@ export interface Pools {
   stop(): Promise<void>;
 }
 
+/** What every pool needs; who may claim which disk is settled here. */
 export type PoolsDeps = Omit<PoolDeps, "claim"> & { readonly files: Files };
 
 /** `invalid`, listing every problem, for pools that cannot be used together or ask for what this release lacks. */

@@ -12,6 +12,7 @@ import { type PoolLayout, WRAPPER_MODE, wrapperLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
 import { trashKey } from "./trash.ts";
 
+/** What reading a pool takes. */
 export interface ScanDeps {
   readonly files: Files;
   readonly log: Log;
@@ -19,6 +20,7 @@ export interface ScanDeps {
   isBusy(id: string): boolean;
 }
 
+/** What was found, beside the sizes that went into the ledger. */
 export interface ScanResult {
   readonly volumes: number;
   /** Names in `volumes/` that cannot be used, each with the reason. */

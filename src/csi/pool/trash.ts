@@ -9,6 +9,7 @@ import { isMissing } from "../volume/read.ts";
 import type { PoolLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
 
+/** The remover of one open pool. */
 export interface Trash {
   /** Starts removing what is in the trash, or lets the removal that is under way look again. */
   kick(): void;
@@ -28,11 +29,13 @@ export function isTrashKey(key: string): boolean {
   return key.startsWith("trash/");
 }
 
+/** Where it removes and where it complains. */
 export interface TrashDeps {
   readonly files: Files;
   readonly log: Log;
 }
 
+/** An idle remover: `kick` starts it. */
 export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledger: Ledger): Trash {
   let running: Promise<void> | undefined;
   let again = false;

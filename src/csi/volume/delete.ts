@@ -9,6 +9,7 @@ import { trashKey } from "../pool/trash.ts";
 import type { VolumeId } from "./id.ts";
 import { isMissing } from "./read.ts";
 
+/** The host, and what makes the name in the trash. */
 export interface DeleteDeps {
   readonly files: Files;
   readonly nowMs: number;

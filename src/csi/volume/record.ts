@@ -5,6 +5,7 @@ import { parseVolumeId, type VolumeId } from "./id.ts";
 /** Raised when a field changes its meaning. A record from the future is quarantined, not misread. */
 const FORMAT_VERSION = 1;
 
+/** One volume. Fields may be added; none may change its meaning. */
 export interface VolumeRecord {
   readonly id: VolumeId;
   /** The name of the CreateVolume request. */
@@ -17,6 +18,7 @@ export interface VolumeRecord {
   readonly created: string;
 }
 
+/** The content of `meta.json`, readable for people too. */
 export function encodeRecord(record: VolumeRecord): Buffer {
   return Buffer.from(`${JSON.stringify({ formatVersion: FORMAT_VERSION, ...record }, undefined, 2)}\n`);
 }

@@ -126,7 +126,7 @@ export async function volumesOnDisk(world: World): Promise<string[]> {
   return (await world.files.list(`${POOL}/volumes`)).map(({ name }) => name).sort();
 }
 
-/** After a call that failed, before anybody tries again: nothing is under construction, and every byte is accounted for. */
+/** After a call that failed, before a retry: nothing is under construction, and every byte is accounted for. */
 export async function requireAccount(world: World): Promise<void> {
   const { reservedBytes, volumes, trashed } = await world.settled();
   const inTrash = (await world.files.list(`${POOL}/.pool/trash`)).length;

@@ -31,7 +31,10 @@ const compared = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
 /** More mounts than anybody stacks: something keeps mounting while we unmount. */
 const MAX_STACKED = 64;
 
-/** What is still to be done: nothing, or this bind mount. `conflict` and `precondition` as the specification has them. */
+/**
+ * What is still to be done: nothing, or this bind mount. Throws `conflict` where the target is taken, `precondition`
+ * for a second target of a single writer (specification, "NodePublishVolume").
+ */
 export function planPublish(mounts: readonly MountInfo[], wanted: Publication): BindOptions | undefined {
   const { source, target, capability } = wanted;
   const place = placeOf(mounts, source);

@@ -27,7 +27,10 @@ export interface ScanResult {
   readonly quarantined: ReadonlyMap<string, string>;
 }
 
-/** Fills `ledger` anew, but for what running operations have in it. Renames of a process that died before it could sync them are made durable first. */
+/**
+ * Fills `ledger` anew, but for what running operations have in it. Renames of a process that died before it could
+ * sync them are made durable first.
+ */
 export async function scanPool(deps: ScanDeps, layout: PoolLayout, ledger: Ledger): Promise<ScanResult> {
   const { files } = deps;
   for (const key of [...ledger.entries().keys()]) {

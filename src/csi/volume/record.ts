@@ -23,7 +23,10 @@ export function encodeRecord(record: VolumeRecord): Buffer {
   return Buffer.from(`${JSON.stringify({ formatVersion: FORMAT_VERSION, ...record }, undefined, 2)}\n`);
 }
 
-/** The record of the volume `id`; `precondition`, with the reason, for anything but a whole record of this very volume. */
+/**
+ * The record of the volume `id`. Throws `precondition`, with the reason, for anything but a whole record of this very
+ * volume: a torn file, another volume's, one from a later release.
+ */
 export function parseRecord(content: Buffer, id: VolumeId): VolumeRecord {
   let fields: Record<string, unknown>;
   try {

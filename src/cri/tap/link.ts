@@ -110,6 +110,7 @@ export class Link {
     upstream.on("end", () => upstream.destroy()); // no answer can come any more, so nothing more need be sent
     upstream.on("close", () => {
       if (this.#upstream !== upstream) return;
+      this.#readRest(upstream);
       if (!connected && lost === "EAGAIN" && retries > 0 && this.#machine.phase === "live") {
         this.#upstream = undefined;
         this.#later(BUSY_RETRY_MS, () => this.#dial(retries - 1));
@@ -117,6 +118,11 @@ export class Link {
       }
       this.#upstreamGone(connected, lost);
     });
+  }
+
+  /** A reset destroys the socket over what it has read and not handed on yet, as it does when the client is slow. */
+  #readRest(upstream: Socket): void {
+    for (let rest = upstream.read(); rest !== null; rest = upstream.read()) this.#machine.upstreamBytes(rest);
   }
 
   /** Upstream takes nothing more. What it said is still read, until it is silent though nothing holds it up. */
@@ -232,6 +238,7 @@ export class Link {
   }
 
   #later(ms: number, act: () => void): void {
+    if (this.#closed) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       act();

@@ -4,166 +4,17 @@
  * time: the shortest code has five bits, so a step yields at most one octet.
  */
 
-/** Code lengths in bits, by octet; the last one is EOS (256). Runs are written as [length, count]. */
-const lengthRuns: readonly (readonly [bits: number, count: number])[] = [
-  // control characters
-  [13, 1],
-  [23, 1],
-  [28, 7],
-  [24, 1],
-  [30, 1],
-  [28, 2],
-  [30, 1],
-  [28, 8],
-  [30, 1],
-  [28, 9],
-  // space to slash
-  [6, 1],
-  [10, 2],
-  [12, 1],
-  [13, 1],
-  [6, 1],
-  [8, 1],
-  [11, 1],
-  [10, 2],
-  [8, 1],
-  [11, 1],
-  [8, 1],
-  [6, 3],
-  // digits, colon to @
-  [5, 3],
-  [6, 7],
-  [7, 1],
-  [8, 1],
-  [15, 1],
-  [6, 1],
-  [12, 1],
-  [10, 1],
-  [13, 1],
-  // A to Z, [ to `
-  [6, 1],
-  [7, 22],
-  [8, 1],
-  [7, 1],
-  [8, 1],
-  [13, 1],
-  [19, 1],
-  [13, 1],
-  [14, 1],
-  [6, 1],
-  [15, 1],
-  // a to z, { to DEL
-  [5, 1],
-  [6, 1],
-  [5, 1],
-  [6, 1],
-  [5, 1],
-  [6, 3],
-  [5, 1],
-  [7, 2],
-  [6, 3],
-  [5, 1],
-  [6, 1],
-  [7, 1],
-  [6, 1],
-  [5, 2],
-  [6, 1],
-  [7, 5],
-  [15, 1],
-  [11, 1],
-  [14, 1],
-  [13, 1],
-  [28, 1],
-  // 128 to 159
-  [20, 1],
-  [22, 1],
-  [20, 2],
-  [22, 3],
-  [23, 1],
-  [22, 1],
-  [23, 5],
-  [24, 1],
-  [23, 1],
-  [24, 2],
-  [22, 1],
-  [23, 1],
-  [24, 1],
-  [23, 4],
-  [21, 1],
-  [22, 1],
-  [23, 1],
-  [22, 1],
-  [23, 2],
-  [24, 1],
-  // 160 to 191
-  [22, 1],
-  [21, 1],
-  [20, 1],
-  [22, 2],
-  [23, 2],
-  [21, 1],
-  [23, 1],
-  [22, 2],
-  [24, 1],
-  [21, 1],
-  [22, 1],
-  [23, 2],
-  [21, 2],
-  [22, 1],
-  [21, 1],
-  [23, 1],
-  [22, 1],
-  [23, 2],
-  [20, 1],
-  [22, 3],
-  [23, 1],
-  [22, 2],
-  [23, 1],
-  // 192 to 223
-  [26, 2],
-  [20, 1],
-  [19, 1],
-  [22, 1],
-  [23, 1],
-  [22, 1],
-  [25, 1],
-  [26, 3],
-  [27, 2],
-  [26, 1],
-  [24, 1],
-  [25, 1],
-  [19, 1],
-  [21, 1],
-  [26, 1],
-  [27, 2],
-  [26, 1],
-  [27, 1],
-  [24, 1],
-  [21, 2],
-  [26, 2],
-  [28, 1],
-  [27, 3],
-  // 224 to 255, EOS
-  [20, 1],
-  [24, 1],
-  [20, 1],
-  [21, 1],
-  [22, 1],
-  [21, 2],
-  [23, 1],
-  [22, 2],
-  [25, 2],
-  [24, 2],
-  [26, 1],
-  [23, 1],
-  [26, 1],
-  [27, 1],
-  [26, 2],
-  [27, 5],
-  [28, 1],
-  [27, 5],
-  [26, 1],
-  [30, 1],
+/** Code lengths in bits, octet by octet, the last one being EOS; `28x7` stands for seven times 28. */
+const lengthRuns = [
+  "13 23 28x7 24 30 28x2 30 28x8 30 28x9", // control characters
+  "6 10x2 12 13 6 8 11 10x2 8 11 8 6x3", // space to slash
+  "5x3 6x7 7 8 15 6 12 10 13", // digits, colon to @
+  "6 7x22 8 7 8 13 19 13 14 6 15", // A to Z, [ to `
+  "5 6 5 6 5 6x3 5 7x2 6x3 5 6 7 6 5x2 6 7x5 15 11 14 13 28", // a to z, { to DEL
+  "20 22 20x2 22x3 23 22 23x5 24 23 24x2 22 23 24 23x4 21 22 23 22 23x2 24", // 128 to 159
+  "22 21 20 22x2 23x2 21 23 22x2 24 21 22 23x2 21x2 22 21 23 22 23x2 20 22x3 23 22x2 23", // 160 to 191
+  "26x2 20 19 22 23 22 25 26x3 27x2 26 24 25 19 21 26 27x2 26 27 24 21x2 26x2 28 27x3", // 192 to 223
+  "20 24 20 21 22 21x2 23 22x2 25x2 24x2 26 23 26 27 26x2 27x5 28 27x5 26 30", // 224 to 255, EOS
 ];
 
 const EOS = 256;
@@ -174,9 +25,12 @@ const MAY_END = 0x400;
 const STATE_SHIFT = 11;
 
 /** Code lengths in bits of the octets 0 to 255 and of EOS. */
-export const codeLengths: readonly number[] = lengthRuns.flatMap(([bits, count]) =>
-  Array.from({ length: count }, () => bits),
-);
+export const codeLengths: readonly number[] = lengthRuns
+  .flatMap((line) => line.split(" "))
+  .flatMap((run) => {
+    const [bits, count] = run.split("x").map(Number);
+    return Array.from({ length: count ?? 1 }, () => bits ?? 0);
+  });
 
 /** A tree in two arrays: the child of `node` on bit b is `child[node * 2 + b]`; leaves are -1 - symbol. */
 function buildTree(): Int32Array {

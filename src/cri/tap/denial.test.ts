@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import { Setting } from "./frames.ts";
+import {
+  data,
+  headers,
+  message,
+  request,
+  reset,
+  responseHead,
+  settings,
+  settingsAck,
+  trailers,
+} from "./testing/raw-frames.ts";
+import { deny, PATH, show, toClient, toUpstream } from "./testing/show.ts";
+import { holding } from "./testing/wire.ts";
+import { startWire } from "./testing/wire-start.ts";
+
+describe("denial", () => {
+  it("resets upstream, waits for the fence, and then answers trailers-only", () => {
+    const { hooks, ends } = holding(deny);
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc")), { endStream: true }));
+    expect(toUpstream(wire)).toEqual(["headers 1", "rstStream 1 8", "settings 0"]);
+    expect(toClient(wire)).toEqual(["windowUpdate 0 +8"]);
+    wire.fromUpstream(settingsAck);
+    const [answer] = wire.clientFrames();
+    expect(answer && show(answer)).toBe("headers 1 END");
+    expect(answer?.payload.toString("latin1")).toContain("trivet: no 100%25 %C3%BC");
+    expect(ends.get(1)).toMatchObject({
+      grpcStatus: 7,
+      grpcMessage: "trivet: no 100% ü",
+      answeredByTap: true,
+    });
+    expect(wire.machine.streams).toBe(0);
+    expect(wire.problems()).toEqual([]);
+  });
+
+  it("shares one fence among the calls of one chunk, and swallows only its own acknowledgements", () => {
+    const wire = startWire({ hooks: holding(deny).hooks });
+    const call = (id: number) => [
+      request(id, PATH),
+      data(id, message(Buffer.from("abc")), { endStream: true }),
+    ];
+    wire.fromClient(settings({ [Setting.initialWindowSize]: 70_000 }), ...call(1), ...call(3));
+    expect(toUpstream(wire).filter((frame) => frame.startsWith("settings"))).toHaveLength(2);
+    wire.fromUpstream(settingsAck);
+    expect(toClient(wire).at(-1)).toBe("settings 0 ACK");
+    wire.fromUpstream(settingsAck);
+    expect(toClient(wire)).toEqual(["headers 1 END", "headers 3 END"]);
+  });
+
+  it("forwards a trailers-only answer without END_STREAM and lets our trailers follow", () => {
+    const wire = startWire({ hooks: holding(deny).hooks });
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.clientFrames();
+    wire.fromUpstream(
+      headers(
+        1,
+        [
+          [":status", "200"],
+          ["grpc-status", "1"],
+        ],
+        true,
+      ),
+    );
+    expect(toClient(wire)).toEqual(["headers 1"]);
+    wire.fromUpstream(settingsAck);
+    const [answer] = wire.clientFrames();
+    expect(answer?.payload[0]).toBe(0x10); // grpc-status first: no :status again
+    expect(wire.problems()).toEqual([]);
+    expect(wire.machine.streams).toBe(0);
+  });
+
+  it("lets upstream's own trailers stand where its headers went out before", () => {
+    const { hooks, ends } = holding(deny);
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH));
+    wire.fromUpstream(responseHead(1));
+    wire.fromClient(data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.clientFrames();
+    wire.fromUpstream(trailers(1, 9), settingsAck);
+    expect(toClient(wire)).toEqual(["headers 1 END"]);
+    expect(ends.get(1)).toMatchObject({ grpcStatus: 9, answeredByTap: false });
+  });
+
+  it("sends trailers without :status where upstream's headers went out before", () => {
+    const wire = startWire({ hooks: holding(deny).hooks });
+    wire.fromClient(request(1, PATH));
+    wire.fromUpstream(responseHead(1));
+    wire.fromClient(data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.clientFrames();
+    wire.fromUpstream(settingsAck);
+    expect(wire.clientFrames()[0]?.payload[0]).toBe(0x10);
+  });
+
+  it("swallows response DATA behind the reset, with credit on the connection, and upstream's reset", () => {
+    const wire = startWire({ hooks: holding(deny).hooks });
+    wire.fromClient(request(1, PATH));
+    wire.fromUpstream(responseHead(1));
+    wire.fromClient(data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.clientFrames();
+    wire.upstreamFrames();
+    wire.fromUpstream(data(1, Buffer.alloc(100), { padding: 9 }), reset(1));
+    expect(toClient(wire)).toEqual([]);
+    expect(toUpstream(wire)).toEqual(["windowUpdate 0 +110"]);
+  });
+
+  it("needs no answer after the client's own reset, which stays here", () => {
+    const { hooks, ends } = holding(deny);
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc"))));
+    wire.upstreamFrames();
+    wire.fromClient(reset(1));
+    expect(toUpstream(wire)).toEqual([]);
+    wire.clientFrames();
+    wire.fromUpstream(settingsAck);
+    expect(toClient(wire)).toEqual([]);
+    expect(ends.get(1)?.reset).toBe("client");
+    expect(wire.machine.streams).toBe(0);
+  });
+
+  it("of a client that goes on sending drops that with credit until its end", () => {
+    const wire = startWire({ hooks: holding(deny).hooks });
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc"))));
+    wire.fromUpstream(settingsAck);
+    wire.clientFrames();
+    wire.upstreamFrames();
+    wire.fromClient(data(1, Buffer.alloc(1_000)));
+    expect(toClient(wire)).toEqual(["windowUpdate 1 +1000", "windowUpdate 0 +1000"]);
+    expect(wire.machine.streams).toBe(1);
+    wire.fromClient(data(1, Buffer.alloc(7), { endStream: true }));
+    expect(toClient(wire)).toEqual(["windowUpdate 0 +7"]);
+    expect(toUpstream(wire)).toEqual([]);
+    expect(wire.machine.streams).toBe(0);
+  });
+
+  it.each([
+    [4096, false],
+    [256, true],
+    [0, true],
+  ])(
+    "as the first call of a client whose table is %i octets opens with a size update: %s",
+    (bytes, updates) => {
+      const wire = startWire({ hooks: holding(deny).hooks, client: { [Setting.headerTableSize]: bytes } });
+      for (const id of [1, 3]) {
+        wire.fromClient(request(id, PATH), data(id, message(Buffer.from("abc")), { endStream: true }));
+        wire.clientFrames();
+        wire.fromUpstream(settingsAck);
+        const first = wire.clientFrames()[0]?.payload[0] ?? 0;
+        expect((first & 0xe0) === 0x20).toBe(updates && id === 1);
+      }
+      expect(wire.problems()).toEqual([]);
+    },
+  );
+});

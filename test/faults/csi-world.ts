@@ -88,6 +88,11 @@ export function watch(world: World, hook: ((effect: string) => void) | undefined
   world.mounts.onEffect = hook && effect;
 }
 
+/** Whether an effect, as `watch` tells it, leaves the disk and the mount table as they are. */
+export function isReading(effect: string): boolean {
+  return /file\.(read|stat|list|space|realpath|open)|mount\.list/.test(effect);
+}
+
 export const mount = { mount: { fs_type: "", mount_flags: [], volume_mount_group: "" }, block: null };
 const writer = { ...mount, access_mode: { mode: "SINGLE_NODE_WRITER" } };
 

@@ -19,6 +19,7 @@ describe("volumeIdFor", () => {
         const id = volumeIdFor({ ...origin, name });
         return id.length <= 63 && parseVolumeId(id) === id;
       }),
+      { numRuns: 50 },
     );
   });
 });

@@ -148,10 +148,12 @@ async function eventsOf(scenario: Scenario): Promise<readonly string[]> {
   return events;
 }
 
-/** The events at which a crash can leave something new: the first, and after each effect that changes anything. */
+/**
+ * The events at which a crash can leave something new: around each effect that changes anything, and at the last one,
+ * when the call has been acknowledged. Reading in between leaves the disk of the moment before.
+ */
 function momentsOf(events: readonly string[]): number[] {
-  const changes = events.map((event) => event.startsWith("after ") && !isReading(event));
-  return [...events.keys()].filter((n) => n === 0 || changes[n]);
+  return [...events.keys()].filter((n) => n === 0 || n === events.length - 1 || !isReading(events[n] ?? ""));
 }
 
 async function requireSafe(scenario: Scenario, world: World, { id, bystander }: Prepared): Promise<void> {

@@ -9,6 +9,8 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "test/**/*.test.ts", "hack/**/*.test.ts"],
           exclude: ["test/e2e/**"],
+          // No test mocks a module, so files can share a process: that halves the time of the whole run.
+          isolate: false,
           testTimeout: 15_000,
         },
       },

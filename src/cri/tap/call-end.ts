@@ -3,6 +3,7 @@ import { decodeStatusText } from "./status-text.ts";
 import type { TapState } from "./tap-state.ts";
 import type { TapStream } from "./tap-stream.ts";
 
+/** How a call ended, as far as the place that ends it knows. */
 export interface Outcome {
   readonly grpcStatus?: number | undefined;
   /** As on the wire, percent-encoded. */

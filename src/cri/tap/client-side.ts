@@ -51,6 +51,7 @@ export function openStream(tap: TapState, block: HeaderBlock, fields: RequestFie
   return stream;
 }
 
+/** Deals with each frame of a client whose runtime is there. Throws `malformed` and `hpackError`. */
 export class ClientSide implements FrameSink {
   readonly #tap: TapState;
   readonly #block: HeaderBlock;
@@ -101,7 +102,7 @@ export class ClientSide implements FrameSink {
         break;
       case FrameType.pushPromise:
         throw malformed("client", "PUSH_PROMISE from a client");
-      default:
+      default: // PRIORITY, GOAWAY, and types that no one has invented yet
     }
     tap.toUpstream.verbatim(frame.buffer, frame.start, frame.end);
   }
@@ -110,6 +111,7 @@ export class ClientSide implements FrameSink {
     const tap = this.#tap;
     const block = this.#block;
     if (block.streamId % 2 === 0) throw malformed("client", `HEADERS on stream ${block.streamId}`);
+    // The block is decoded whatever becomes of its stream: the next one builds on its table.
     const known = block.streamId <= tap.highestStreamId;
     this.#fields.clear();
     tap.requestDecoder.decode(block.bytes, block.range, this.#fields);
@@ -122,13 +124,14 @@ export class ClientSide implements FrameSink {
       return;
     }
     tap.highestStreamId = block.streamId;
-    block.forward(tap.toUpstream);
+    block.forward(tap.toUpstream); // before anything is asked: what a hook does cannot reorder blocks
     try {
       const stream = openStream(tap, block, this.#fields);
+      // A request without a body is complete with its headers, and there is nothing to hold.
       if (stream.clientEnded) stream.requestDoneMs = stream.startMs;
     } catch (error) {
       const stream = tap.streams.get(block.streamId);
-      if (stream === undefined) throw error;
+      if (stream === undefined) throw error; // not a hook's: a limit
       tap.deps.onHookError(error, "onRequest");
       denyStream(tap, stream, internal("a bug in deciding on this call: see the log"));
     }
@@ -156,6 +159,7 @@ export class ClientSide implements FrameSink {
     }
     if (!block.endStream) throw malformed("client", "request trailers without END_STREAM");
     stream.clientEnded = true;
+    // END_STREAM must not overtake queued DATA, and a header block must not wait for it.
     const decided = stream.mode === Mode.pass && stream.queuedBytes === 0;
     block.forward(tap.toUpstream, !decided);
     if (decided) stream.requestDoneMs = tap.deps.nowMs();
@@ -164,9 +168,11 @@ export class ClientSide implements FrameSink {
     endByClient(tap, stream);
   }
 
+  /** What becomes of request bytes is up to the mode of their stream. */
   #data(frame: Frame): void {
     const tap = this.#tap;
     const data = this.#payload.read(frame);
+    // Flow control counts padding, calls do not (RFC 9113, section 6.9.1).
     tap.connCli -= frame.length;
     const stream = tap.streams.get(frame.streamId);
     if (stream === undefined || stream.clientEnded) {
@@ -192,6 +198,7 @@ export class ClientSide implements FrameSink {
     tap.toUpstream.verbatim(frame.buffer, frame.start, frame.end);
   }
 
+  /** The client gives a call up: what is held of it is dropped, and the connection's ledger settled with the event. */
   #reset(frame: Frame): void {
     const tap = this.#tap;
     if (frame.length !== 4 || frame.streamId === 0) throw malformed("client", "a bad RST_STREAM frame");

@@ -36,6 +36,7 @@ export function isDrainAck(tap: TapState, frame: Frame): boolean {
   return DRAIN_PAYLOAD.compare(frame.buffer, frame.start + FRAME_HEADER_BYTES, frame.end) === 0;
 }
 
+/** The client has read the first GOAWAY, so it opens no more streams: names the last one. */
 export function onDrainAck(tap: TapState): void {
   tap.drain = "final";
   sendGoaway(tap, ErrorCode.noError);

@@ -17,6 +17,7 @@ export interface Frame {
   readonly streamId: number;
 }
 
+/** Who gets the frames of one side. What it throws comes out of `push`. */
 export interface FrameSink {
   /** The client's connection preface is complete. */
   onPreface(): void;
@@ -40,6 +41,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const EMPTY = Buffer.alloc(0);
 
+/** One per side of a connection. After an error it is not to be used again. */
 export class FrameReader {
   readonly #side: Side;
   readonly #sink: FrameSink;

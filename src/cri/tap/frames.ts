@@ -1,13 +1,18 @@
 /** HTTP/2 frames (RFC 9113, sections 4 and 6): their numbers, and writers for the few that the tap sends itself. */
 
+/** Length, type, flags and stream of every frame (RFC 9113, section 4.1). */
 export const FRAME_HEADER_BYTES = 9;
 /** What every peer accepts (RFC 9113, section 4.2); frames of ours are never larger. */
 export const OWN_FRAME_BYTES = 16_384;
+/** Of a connection, and of a stream until SETTINGS say otherwise (section 6.9.2). */
 export const DEFAULT_WINDOW_BYTES = 65_535;
+/** As a last stream it accepts them all; also the mask of a stream's 31 bits. */
 export const MAX_STREAM_ID = 0x7fff_ffff;
 
+/** What a client sends before its first frame (section 3.4). */
 export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
+/** Section 6; types beyond these are passed on unread. */
 export const FrameType = {
   data: 0,
   headers: 1,
@@ -21,8 +26,10 @@ export const FrameType = {
   continuation: 9,
 } as const;
 
+/** By meaning: the same bit is END_STREAM on one type and ACK on another. */
 export const Flag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
 
+/** Those that the tap must follow (section 6.5.2). */
 export const Setting = { headerTableSize: 1, initialWindowSize: 4, maxFrameSize: 5 } as const;
 
 /** Error codes of RST_STREAM and GOAWAY (RFC 9113, section 7). */
@@ -59,18 +66,21 @@ function newFrame(head: Head): Buffer {
   return frame;
 }
 
+/** Credit of `increment` octets (1 to 2^31-1); stream 0 is the connection. */
 export function windowUpdateFrame(streamId: number, increment: number): Buffer {
   const frame = newFrame({ type: FrameType.windowUpdate, flags: 0, streamId, length: 4 });
   frame.writeUInt32BE(increment, FRAME_HEADER_BYTES);
   return frame;
 }
 
+/** Ends one stream at once. */
 export function rstStreamFrame(streamId: number, code: number): Buffer {
   const frame = newFrame({ type: FrameType.rstStream, flags: 0, streamId, length: 4 });
   frame.writeUInt32BE(code, FRAME_HEADER_BYTES);
   return frame;
 }
 
+/** No stream above `lastStreamId` is or will be served. */
 export function goawayFrame(lastStreamId: number, code: number): Buffer {
   const frame = newFrame({ type: FrameType.goaway, flags: 0, streamId: 0, length: 8 });
   frame.writeUInt32BE(lastStreamId, FRAME_HEADER_BYTES);

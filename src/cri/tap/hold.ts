@@ -24,6 +24,7 @@ export function holdData(tap: TapState, stream: TapStream, data: DataPayload): v
     decideInPlace(tap, stream, data);
     return;
   }
+  // Several frames, or the start of one message with more to come: copied together, so that no chunk is pinned.
   gather(tap, stream, buffer.subarray(start, end));
   const problem = problemSoFar(tap, stream, data.endStream);
   if (problem !== undefined) {
@@ -72,6 +73,7 @@ function gather(tap: TapState, stream: TapStream, bytes: Buffer): void {
   stream.heldBytes = needed;
 }
 
+/** Doubles beyond 1 MiB: a prefix alone must not make us allocate what may never come. */
 function capacityFor(stream: TapStream, bytes: Buffer, needed: number): number {
   const first = stream.held ?? bytes;
   const known = (stream.held === undefined ? bytes.length : stream.heldBytes) >= MESSAGE_PREFIX_BYTES;
@@ -123,6 +125,7 @@ function decideGathered(
 
 function decide(tap: TapState, stream: TapStream, framed: Buffer): EditDecision {
   const { maxMessageBytes } = tap.deps.limits;
+  // One that came in a single frame was not looked at before.
   if (framed.length > maxMessageBytes + MESSAGE_PREFIX_BYTES)
     return { action: "deny", ...tooLarge(maxMessageBytes) };
   const message = unframe(framed, { encoding: stream.encoding, maxBytes: maxMessageBytes });

@@ -13,6 +13,7 @@ export interface StreamStart {
   readonly connectionId: number;
 }
 
+/** Whoever decides on calls. */
 export interface TapHooks {
   /**
    * Called once per request stream when its header block is complete. Says whether the request message is to be held
@@ -21,6 +22,7 @@ export interface TapHooks {
   onRequest(start: StreamStart): { readonly hold: boolean; readonly call: CallObserver | undefined };
 }
 
+/** What becomes of a held request message. */
 export type EditDecision =
   /** The original bytes, verbatim. */
   | { readonly action: "forward" }
@@ -29,6 +31,7 @@ export type EditDecision =
   /** A gRPC status (1 to 16) and its text, which the tap percent-encodes. */
   | { readonly action: "deny"; readonly status: number; readonly message: string };
 
+/** Follows one call, from its headers to its end. */
 export interface CallObserver {
   /**
    * The complete request message: protobuf bytes, decompressed when `grpc-encoding` was gzip or deflate. A view that is
@@ -39,6 +42,7 @@ export interface CallObserver {
   onEnd(end: CallEnd): void;
 }
 
+/** All that the tap knows of a call when it is over. */
 export interface CallEnd {
   /** gRPC status from the trailers (or from ours); undefined if the stream or the connection died before any. */
   readonly grpcStatus: number | undefined;

@@ -1,5 +1,6 @@
 /** The bounds of what the tap keeps in memory for a peer. Beyond one, a stream or a connection fails closed. */
 
+/** What a tap may keep; every bound is per connection unless it says otherwise. */
 export interface TapLimits {
   /** Largest request message that is held for editing; the runtimes' own limit is 16 MiB. Beyond: RESOURCE_EXHAUSTED. */
   readonly maxMessageBytes: number;
@@ -15,6 +16,7 @@ export interface TapLimits {
 
 const MIB = 1 << 20;
 
+/** In force where the caller says nothing: the runtimes' own message limit, and four such messages at once. */
 export const defaultLimits: TapLimits = {
   maxMessageBytes: 16 * MIB,
   maxHeldBytes: 64 * MIB,

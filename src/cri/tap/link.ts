@@ -9,6 +9,7 @@ import type { TapMachine } from "./tap-machine.ts";
 import { keepReadingAfterWriteErrors } from "./upstream-socket.ts";
 import { writePieces } from "./write-pieces.ts";
 
+/** What a link connects, and whom it tells. */
 export interface LinkOptions {
   readonly client: Socket;
   readonly machine: TapMachine;
@@ -34,6 +35,7 @@ const LAST_WORDS_MS = 500;
 /** Unread answers of ours to a client that keeps asking: beyond this its requests wait. */
 const CONTROL_BACKLOG_BYTES = 1 << 20;
 
+/** Lives from the accepted socket until both sockets are closed; `onClosed` is its last act. */
 export class Link {
   readonly #options: LinkOptions;
   readonly #client: Socket;
@@ -156,6 +158,7 @@ export class Link {
   /** Writes what the machine has for either side, then looks at how the sockets stand. */
   #flush(): void {
     const forUpstream = this.#machine.takeForUpstream();
+    // Upstream first: what the client gets may make it send more.
     if (this.#upstream !== undefined) writePieces(this.#upstream, forUpstream);
     writePieces(this.#client, this.#machine.takeForClient());
     if (this.#machine.phase === "outage") this.#limitStandIn();
@@ -178,6 +181,7 @@ export class Link {
   /** A side that does not take what is for it stops the other side from sending more. */
   #throttle(): void {
     const upstream = this.#upstream;
+    // Nothing is read before there is somebody to pass it to.
     const dialing = upstream?.connecting ?? false;
     const over = this.#machine.phase === "over";
     const stopClient =

@@ -2,6 +2,7 @@
 import { TrivetError } from "../../errors.ts";
 import { ErrorCode } from "./frames.ts";
 
+/** Who sent the bytes in question. */
 export type Side = "client" | "upstream";
 
 /** An error of kind `decode`; `why` completes "the client broke HTTP/2: ...". */

@@ -2,6 +2,7 @@
 import { gunzipSync, inflateSync } from "node:zlib";
 import type { OwnStatus } from "./tap-stream.ts";
 
+/** One octet of compression flag, four of length. */
 export const MESSAGE_PREFIX_BYTES = 5;
 
 /** gRPC status codes that the tap gives itself. */
@@ -48,6 +49,7 @@ export function unframe(
   }
 }
 
+/** What gRPC servers say of a message beyond their limit. */
 export function tooLarge(maxBytes: number): OwnStatus {
   return {
     status: GrpcStatus.resourceExhausted,
@@ -55,6 +57,7 @@ export function tooLarge(maxBytes: number): OwnStatus {
   };
 }
 
+/** For what a conforming client never sends, and for bugs of ours. */
 export function internal(what: string): OwnStatus {
   return { status: GrpcStatus.internal, message: `trivet: ${what}` };
 }

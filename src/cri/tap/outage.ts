@@ -13,6 +13,7 @@ import { removeStream } from "./stream-end.ts";
 import type { TapState } from "./tap-state.ts";
 import type { OwnStatus } from "./tap-stream.ts";
 
+/** Takes the client's frames over from `ClientSide`, with the same books and header tables. */
 export class Outage implements FrameSink {
   readonly #tap: TapState;
   readonly #status: OwnStatus;
@@ -89,7 +90,7 @@ export class Outage implements FrameSink {
     const block = this.#block;
     this.#fields.clear();
     tap.requestDecoder.decode(block.bytes, block.range, this.#fields);
-    if (block.streamId <= tap.highestStreamId) return;
+    if (block.streamId <= tap.highestStreamId) return; // trailers of a call that was answered already
     tap.highestStreamId = block.streamId;
     try {
       openStream(tap, block, this.#fields);
@@ -98,6 +99,7 @@ export class Outage implements FrameSink {
     }
     const stream = tap.streams.get(block.streamId);
     if (stream === undefined) return;
+    // Answered before its message came: that is dropped, within the window that the client has anyway.
     answer(tap, stream, this.#status);
     removeStream(tap, stream);
     this.answered++;

@@ -5,6 +5,7 @@
 
 const NOTHING: readonly Buffer[] = [];
 
+/** One per side. Emptied after each event. */
 export class Outlet {
   #pieces: Buffer[] = [];
   #run: Buffer | undefined;

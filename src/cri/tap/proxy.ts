@@ -9,6 +9,7 @@ import { defaultLimits, HeldBudget, type TapLimits } from "./limits.ts";
 import { Link, type LinkOptions } from "./link.ts";
 import { TapMachine } from "./tap-machine.ts";
 
+/** What a tap needs; it reads no environment and opens no file. */
 export interface ProxyOptions {
   /** The runtime's unix socket. */
   readonly upstreamPath: string;
@@ -17,6 +18,7 @@ export interface ProxyOptions {
   readonly limits?: Partial<TapLimits>;
 }
 
+/** A look at the tap as it stands. */
 export interface ProxyStats {
   readonly connections: number;
   /** Streams of all connections that are not over; 0 at rest. */
@@ -24,6 +26,7 @@ export interface ProxyStats {
   readonly heldBytes: number;
 }
 
+/** A tap in front of one runtime. */
 export interface Proxy {
   /** Give it every accepted socket. */
   accept(client: Socket): void;
@@ -40,6 +43,7 @@ export interface Proxy {
 /** For the last answers to leave, once the bound of a drain has passed. */
 const FLUSH_MS = 500;
 
+/** Makes a tap without any connection; nothing is dialled before a client is accepted. */
 export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions): Proxy {
   const inForce: TapLimits = { ...defaultLimits, ...limits };
   const budget = new HeldBudget(inForce.maxHeldBytes);

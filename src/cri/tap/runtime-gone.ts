@@ -14,6 +14,7 @@ export function cannotDial(path: string, code: string): OwnStatus {
   return unavailable(path, `does not answer (${code})`);
 }
 
+/** For calls that were open when the runtime closed; `code` is an errno name, where there is one. */
 export function connectionLost(path: string, code: string | undefined): OwnStatus {
   return unavailable(path, `closed the connection${code === undefined ? "" : ` (${code})`}`);
 }

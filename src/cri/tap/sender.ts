@@ -121,6 +121,7 @@ export function chargeHeld(tap: TapState, bytes: number): void {
   tap.heldBytes += bytes;
 }
 
+/** The reverse of `chargeHeld`, when bytes were sent or dropped. */
 export function releaseHeld(tap: TapState, bytes: number): void {
   tap.deps.budget.give(bytes);
   tap.heldBytes -= bytes;

@@ -70,6 +70,7 @@ function applyUpstreamSettings(tap: TapState, settled: AwaitedByClient): void {
   if (settled.headerTableBytes !== undefined) tap.requestDecoder.setLimit(settled.headerTableBytes);
   if (settled.initialWindowBytes === undefined) return;
   applyInitialWindow(tap, settled.initialWindowBytes);
+  // Behind the acknowledgement: upstream counts by the new window from there on.
   for (const stream of [...tap.blocked]) flushStream(tap, stream);
 }
 

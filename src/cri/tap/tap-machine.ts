@@ -24,6 +24,7 @@ import { UpstreamSide } from "./upstream-side.ts";
  */
 export type Phase = "live" | "outage" | "over";
 
+/** Feed it, then take what it has for either side; its phase says what to do with the sockets. */
 export class TapMachine {
   readonly #tap: TapState;
   readonly #fromClient: FrameReader;

@@ -10,6 +10,7 @@ import type { HeldBudget, TapLimits } from "./limits.ts";
 import { Outlet } from "./outlet.ts";
 import type { TapStream } from "./tap-stream.ts";
 
+/** What a connection gets from the process around it. */
 export interface TapDeps {
   readonly connectionId: number;
   readonly hooks: TapHooks;
@@ -35,6 +36,7 @@ export interface AwaitedByClient {
 const REQUEST_FIELDS: ReadonlySet<string> = new Set([":path", "grpc-encoding"]);
 const RESPONSE_FIELDS: ReadonlySet<string> = new Set([":status", "grpc-status", "grpc-message"]);
 
+/** The books of one connection. Only the modules of this folder write to them. */
 export class TapState {
   readonly deps: TapDeps;
   readonly toClient = new Outlet();

@@ -15,6 +15,7 @@ export const Mode = {
   discard: 4,
 } as const;
 
+/** One of `Mode`; those from `fenced` on take no part in the flow to upstream any more. */
 export type StreamMode = (typeof Mode)[keyof typeof Mode];
 
 /** A gRPC status of our own. */
@@ -23,6 +24,7 @@ export interface OwnStatus {
   readonly message: string;
 }
 
+/** The books of one stream, from its header block until both halves are over. */
 export class TapStream {
   readonly id: number;
   mode: StreamMode = Mode.pass;

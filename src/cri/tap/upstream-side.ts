@@ -33,6 +33,7 @@ class ResponseFields implements FieldSink {
   }
 }
 
+/** Deals with each frame of the runtime. Throws `malformed` and `hpackError`. */
 export class UpstreamSide implements FrameSink {
   readonly #tap: TapState;
   readonly #block: HeaderBlock;
@@ -88,6 +89,7 @@ export class UpstreamSide implements FrameSink {
     const tap = this.#tap;
     const block = this.#block;
     const fields = this.#fields;
+    // Decoded whatever becomes of it, like the client's: a block left out would spoil all later ones.
     fields.clear();
     tap.responseDecoder.decode(block.bytes, block.range, fields);
     tap.tableFloorBytes = undefined; // this block opened with the update that was due
@@ -106,6 +108,7 @@ export class UpstreamSide implements FrameSink {
       block.forward(tap.toClient);
       return;
     }
+    // The reset goes first: upstream must not take the end of its answer for the end of our request.
     abandonUnsentRequest(tap, stream);
     block.forward(tap.toClient);
     stream.responseStarted = true;
@@ -127,6 +130,7 @@ export class UpstreamSide implements FrameSink {
     if (!this.#fields.interim) stream.responseStarted = true;
   }
 
+  /** Response bytes are never held: only those of a denied call go no further. */
   #data(frame: Frame): void {
     const tap = this.#tap;
     const data = this.#payload.read(frame);
@@ -146,6 +150,7 @@ export class UpstreamSide implements FrameSink {
     if (data.endStream) endByUpstream(tap, stream, {});
   }
 
+  /** Upstream gives a call up: so does the client, and what it still sends is dropped with credit. */
   #reset(frame: Frame): void {
     const tap = this.#tap;
     if (frame.length !== 4 || frame.streamId === 0) throw malformed("upstream", "a bad RST_STREAM frame");
@@ -155,6 +160,7 @@ export class UpstreamSide implements FrameSink {
     tap.toClient.verbatim(frame.buffer, frame.start, frame.end);
   }
 
+  /** Upstream's grants first let out what waits here; what then is over goes to the client. */
   #windowUpdate(frame: Frame): void {
     const tap = this.#tap;
     const increment = windowIncrement("upstream", frame);

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 /** Up to here copying pieces together is cheaper than a vectored write. */
 const COPY_BYTES = 16_384;
 
+/** Writes all pieces in order; drops them where the socket takes no more, as its end is told elsewhere. */
 export function writePieces(socket: Socket, pieces: readonly Buffer[]): void {
   const [first] = pieces;
   if (first === undefined || !socket.writable) return;

@@ -12,6 +12,7 @@ export interface FieldSink {
   field(name: string, value: string): void;
 }
 
+/** Until the decoder's side says otherwise (RFC 9113, section 6.5.2). */
 export const DEFAULT_TABLE_BYTES = 4096;
 /** An encoder that uses a larger table than this is refused: the mirror of its table would be memory of ours. */
 const MAX_TABLE_BYTES = 1 << 20;
@@ -19,6 +20,7 @@ const SCRATCH_BYTES = 1024;
 /** Integers stop here, well below where shifts lose bits; no length or index of a real block comes near. */
 const MAX_INTEGER = 0x0fff_ffff;
 
+/** Mirrors the decoder of the peer that the blocks are for. */
 export class HpackDecoder {
   readonly #table = new DynamicTable(DEFAULT_TABLE_BYTES);
   readonly #wanted: ReadonlySet<string> | undefined;

@@ -14,6 +14,7 @@ interface Entry {
   sizeBytes: number;
 }
 
+/** Starts empty, with `maxBytes` to fill. */
 export class DynamicTable {
   /** Slots are reused, so that a steady flow of inserts and evictions makes no garbage but its strings. */
   #slots: Entry[] = emptySlots(FIRST_CAPACITY);

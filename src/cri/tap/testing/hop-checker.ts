@@ -28,6 +28,7 @@ const MAX_WINDOW = 2 ** 31 - 1;
 /** `server`: the tap's side towards the client. `client`: its side towards upstream. */
 export type HopRole = "server" | "client";
 
+/** Tell it all that passes; `problems` is what should not have been sent. */
 export class HopChecker {
   readonly problems: string[] = [];
   readonly #role: HopRole;

@@ -6,6 +6,7 @@ export interface Random {
   bytes(length: number): Buffer;
 }
 
+/** Equal seeds give equal numbers. */
 export function createRandom(seed: number): Random {
   let state = Math.imul(seed + 1, 0x9e37_79b1) | 1;
   const next = () => {

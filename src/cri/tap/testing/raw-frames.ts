@@ -2,6 +2,7 @@
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeHead } from "../frames.ts";
 import { encodeBlock } from "../hpack/encoder.ts";
 
+/** A frame taken apart. */
 export interface RawFrame {
   readonly type: number;
   readonly flags: number;
@@ -9,6 +10,7 @@ export interface RawFrame {
   readonly payload: Buffer;
 }
 
+/** Any frame at all, well formed or not. */
 export function rawFrame(
   type: number,
   flags: number,
@@ -21,6 +23,7 @@ export function rawFrame(
   return frame;
 }
 
+/** SETTINGS by number. */
 export function settings(entries: Readonly<Record<number, number>> = {}): Buffer {
   const payload = Buffer.alloc(Object.keys(entries).length * 6);
   Object.entries(entries).forEach(([id, value], at) => {
@@ -34,11 +37,13 @@ export const settingsAck: Buffer = rawFrame(FrameType.settings, Flag.ack);
 
 type Fields = readonly (readonly [string, string])[];
 
+/** A header block in one frame, without any indexing. */
 export function headers(streamId: number, fields: Fields, endStream = false): Buffer {
   const flags = Flag.endHeaders | (endStream ? Flag.endStream : 0);
   return rawFrame(FrameType.headers, flags, { streamId, payload: encodeBlock(fields) });
 }
 
+/** The headers of a gRPC request. */
 export function request(streamId: number, path: string, more: Fields = []): Buffer {
   return headers(streamId, [
     [":method", "POST"],
@@ -51,6 +56,7 @@ export function request(streamId: number, path: string, more: Fields = []): Buff
   ]);
 }
 
+/** The headers of a gRPC response. */
 export function responseHead(streamId: number): Buffer {
   return headers(streamId, [
     [":status", "200"],
@@ -58,6 +64,7 @@ export function responseHead(streamId: number): Buffer {
   ]);
 }
 
+/** The end of a gRPC response. */
 export function trailers(streamId: number, status: number): Buffer {
   return headers(streamId, [["grpc-status", String(status)]], true);
 }

@@ -13,6 +13,7 @@ import {
   settingsAck,
 } from "./raw-frames.ts";
 
+/** One call, as its client sees it. */
 export interface SimCall {
   readonly id: number;
   readonly body: Buffer;
@@ -25,6 +26,7 @@ export interface SimCall {
 
 const GENEROUS = 1 << 30;
 
+/** Makes calls of random bytes, and remembers how each ended. */
 export class SimClient {
   readonly calls: SimCall[] = [];
   window = 65_535;

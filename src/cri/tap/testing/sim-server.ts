@@ -23,6 +23,7 @@ interface Served {
   headSent: boolean;
 }
 
+/** Takes whole request bodies, so that a test can compare them. */
 export class SimServer {
   readonly streams = new Map<number, Served>();
   /** The connection's window as this server counts it. */

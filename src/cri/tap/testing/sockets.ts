@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type Log, type LogFields, silentLog } from "../../../observe/log.ts";
 import { createProxy, type ProxyOptions, type Proxy as Tap } from "../proxy.ts";
 
+/** A proxy that listens. */
 export interface TestProxy {
   readonly proxy: Tap;
   /** Where clients dial, and where the proxy dials. */
@@ -16,6 +17,7 @@ export interface TestProxy {
   close(): Promise<void>;
 }
 
+/** Listens in a new temporary directory, which `close` removes. */
 export async function startProxy(options: Partial<ProxyOptions> = {}): Promise<TestProxy> {
   const directory = mkdtempSync(join(tmpdir(), "trivet-tap-"));
   const path = join(directory, "proxy.sock");
@@ -40,6 +42,7 @@ export async function startProxy(options: Partial<ProxyOptions> = {}): Promise<T
   };
 }
 
+/** Resolves when the path accepts. */
 export function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -67,6 +70,7 @@ export async function rawServer(
   };
 }
 
+/** A raw socket; its errors go nowhere, its end is for the test to see. */
 export function dial(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(path, () => resolve(socket));

@@ -9,6 +9,7 @@ import { type Duplex, duplexPair } from "node:stream";
 import type { Random } from "./random.ts";
 import { Wire, type WireOptions } from "./wire.ts";
 
+/** Settings as node:http2 has them; `random` decides where bytes are cut. */
 export interface StackOptions extends WireOptions {
   readonly random: Random;
   readonly clientSettings?: Settings;
@@ -16,6 +17,7 @@ export interface StackOptions extends WireOptions {
   onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void;
 }
 
+/** A session whose server is at the other end of the wire. */
 export interface Stacks {
   readonly wire: Wire;
   readonly session: ClientHttp2Session;
@@ -61,6 +63,7 @@ function cut(from: Duplex, random: Random, take: (piece: Buffer) => void): void 
   });
 }
 
+/** What came back for a call. */
 export interface Answer {
   readonly status: string | undefined;
   readonly text: string | undefined;

@@ -8,6 +8,7 @@ interface Opening extends WireOptions {
   readonly upstream?: Readonly<Record<number, number>>;
 }
 
+/** `client` and `upstream` are what each side says in its SETTINGS, by number. */
 export function startWire(options: Opening = {}): Wire {
   const wire = new Wire(options);
   const kept = wire.onUpstreamBytes;

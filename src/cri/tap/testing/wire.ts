@@ -5,12 +5,14 @@ import { TapMachine } from "../tap-machine.ts";
 import { HopChecker } from "./hop-checker.ts";
 import { FrameCutter, type RawFrame } from "./raw-frames.ts";
 
+/** What is not given is harmless: no hooks, ample limits. */
 export interface WireOptions {
   readonly hooks?: TapHooks;
   readonly limits?: Partial<TapLimits>;
   readonly budget?: HeldBudget;
 }
 
+/** Speak with `fromClient` and `fromUpstream`, listen with `clientFrames` and `upstreamFrames`. */
 export class Wire {
   readonly machine: TapMachine;
   readonly hookErrors: unknown[] = [];

@@ -1,5 +1,6 @@
 // grpc-js at both ends of a proxy on real sockets, with raw bytes for messages.
 
+import { renameSync } from "node:fs";
 import { createServer as createHttp2Server } from "node:http2";
 import {
   Client,
@@ -288,6 +289,33 @@ describe("drain", () => {
     expect(performance.now() - before).toBeLessThan(2_000);
     expect((await Promise.all(calls)).map(({ code }) => code)).toEqual(Array.from({ length: 20 }, () => 0));
     expect(test.proxy.stats()).toEqual({ connections: 0, streams: 0, heldBytes: 0 });
+  });
+
+  it("hands over to a successor under load without losing a call", async () => {
+    let current = await proxied({ hooks: byFirstOctet() });
+    await grpcServer(current.upstreamPath);
+    const { path, upstreamPath } = current;
+    const client = clientOf(path);
+    const codes = new Map<number, number>();
+    let stop = false;
+    const callers = Array.from({ length: 16 }, async (_, at) => {
+      while (!stop) {
+        const { code } = await client.call("Echo", Buffer.alloc(200, at % 2));
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+      }
+    });
+    for (let reload = 0; reload < 3; reload++) {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      const successor = await proxied({ hooks: byFirstOctet(), upstreamPath });
+      renameSync(successor.path, path);
+      await current.proxy.drain({ timeoutMs: 5_000 });
+      expect(current.proxy.stats()).toEqual({ connections: 0, streams: 0, heldBytes: 0 });
+      current = successor;
+    }
+    stop = true;
+    await Promise.all(callers);
+    expect([...codes.keys()]).toEqual([0]);
+    expect(codes.get(0)).toBeGreaterThan(50);
   });
 
   it("answers what is still open at its bound with UNAVAILABLE", async () => {

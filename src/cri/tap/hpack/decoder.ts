@@ -167,10 +167,10 @@ export class HpackDecoder {
     const start = this.#openString();
     if (!this.#coded) {
       this.#octets = this.#at - start;
-      return this.#block.latin1Slice(start, this.#at);
+      return this.#block.toString("latin1", start, this.#at);
     }
     this.#octets = this.#unpack(start);
-    return this.#scratch.latin1Slice(0, this.#octets);
+    return this.#scratch.toString("latin1", 0, this.#octets);
   }
 
   /** As `readString`, without building one: Huffman coded octets are still checked and counted. */

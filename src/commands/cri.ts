@@ -1,18 +1,7 @@
-/** `trivet cri`: the proxy between the kubelet and the runtime. Loads nothing of the other legs. */
-import { createServer } from "node:net";
+/** `trivet cri`: flags and settings of the proxy between the kubelet and the runtime. */
 import type { Command } from "commander";
 import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from "../config/cri.ts";
 import { formatTcpAddress } from "../config/values.ts";
-import { createCalls } from "../cri/calls.ts";
-import type { RuntimePolicy } from "../cri/policy/schema.ts";
-import type { CallRecord } from "../cri/record/call-record.ts";
-import { createProxy } from "../cri/tap/proxy.ts";
-import { listenUnix } from "../host/unix-socket.ts";
-import type { HealthServer } from "../observe/health.ts";
-import { createLog, type Log } from "../observe/log.ts";
-import { type CallLog, openCallLog } from "./call-log.ts";
-import { endOnSignals } from "./life-cycle.ts";
-import { readPolicyDirectory } from "./policy-directory.ts";
 import { addSettings, printSettings, readSettings, type Setting } from "./settings.ts";
 
 const settings: readonly Setting[] = [
@@ -65,7 +54,9 @@ It is ready when its socket accepts. SIGTERM lets calls in flight end; a second 
   command.action(async () => {
     const { cri, logLevel } = await readSettings(command, settings, criFileSchema);
     if (printSettings(command, { logLevel, cri: toFile(cri) })) return;
-    await run(cri, createLog("cri", logLevel));
+    // Loaded only now: help and a mistake in the settings need nothing of it.
+    const { runCri } = await import("./cri-process.ts");
+    await runCri(cri, logLevel);
   });
 }
 
@@ -84,67 +75,4 @@ function toFile({
     ...(metricsAddress && { metricsAddress: formatTcpAddress(metricsAddress) }),
     drainSeconds: drainSeconds / 1000,
   };
-}
-
-interface Observers {
-  record(record: CallRecord): void;
-  stop(): Promise<void>;
-}
-
-async function startObservers(config: CriConfig, log: Log): Promise<Observers> {
-  const callLog: CallLog = openCallLog(config.callLog, log);
-  if (!config.metricsAddress) return { record: callLog.write, stop: callLog.close };
-  // Loaded on demand: the library is a quarter of the memory of this process.
-  const [{ createMetrics }, { startHealthServer }] = await Promise.all([
-    import("../observe/metrics.ts"),
-    import("../observe/health.ts"),
-  ]);
-  const metrics = createMetrics();
-  const observe = metrics.callObserver("trivet_cri", "CRI calls through the proxy");
-  const health: HealthServer = await startHealthServer({
-    ...config.metricsAddress,
-    metrics,
-    notReady: () => undefined,
-  });
-  log.info("serving metrics", { host: config.metricsAddress.host, port: health.port });
-  return {
-    record(record) {
-      callLog.write(record);
-      // A path that is no CRI method may be anything: it must not become a label each.
-      const method = record.method.startsWith("/") ? "other" : record.method;
-      observe({ method, code: record.status, durationMs: record.totalMs });
-    },
-    async stop() {
-      await health.stop();
-      await callLog.close();
-    },
-  };
-}
-
-async function run(config: CriConfig, log: Log): Promise<void> {
-  const policies: readonly RuntimePolicy[] = config.policyDir
-    ? await readPolicyDirectory(config.policyDir)
-    : [];
-  const observers = await startObservers(config, log);
-  const hooks = createCalls({ policies, record: observers.record, nowMs: () => Date.now() });
-  const proxy = createProxy({ upstreamPath: config.upstream, hooks, log });
-  const server = createServer({ allowHalfOpen: true }, (client) => proxy.accept(client));
-  const published = await listenUnix(server, config.listen);
-  log.info("ready", {
-    listen: config.listen,
-    upstream: config.upstream,
-    policies: policies.map(({ name }) => name),
-  });
-  endOnSignals({
-    log,
-    // A little more than the drain itself, which ends by its own bound.
-    timeoutMs: config.drainSeconds + 1_000,
-    async stop() {
-      await published.withdraw();
-      server.close();
-      await proxy.drain({ timeoutMs: config.drainSeconds });
-      proxy.close();
-      await observers.stop();
-    },
-  });
 }

@@ -4,7 +4,9 @@ import type { CniDeps } from "../cni/deps.ts";
 import type { NodeConfig } from "../config/node.ts";
 import { formatTcpAddress } from "../config/values.ts";
 import type { CsiDeps } from "../csi/deps.ts";
+import { driverName } from "../csi/names.ts";
 import { startCsi } from "../csi/server.ts";
+import { type Registration, registerWithKubelet } from "../kubelet/registration.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
@@ -19,6 +21,9 @@ export interface NodeServices {
   /** Ends calls in flight within the bound. */
   stop(options: { readonly timeoutMs: number }): Promise<void>;
 }
+
+/** For what was begun by the time that a start fails, such as a scan. */
+const FAILED_START_STOP_MS = 2_000;
 
 interface Part {
   stop(timeoutMs: number): Promise<void>;
@@ -50,7 +55,7 @@ export async function startNodeServices(config: NodeConfig, host: NodeHost, log:
     });
     return { stop: ({ timeoutMs }) => stop(timeoutMs) };
   } catch (error) {
-    await stop(0);
+    await stop(FAILED_START_STOP_MS);
     throw error;
   }
 }
@@ -72,7 +77,29 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     log: log.child({ leg: "csi" }),
     onCall: metrics.callObserver("trivet_csi", "CSI calls served"),
   });
-  return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
+  if (!config.register) return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
+  const registration = await registerDriver(config, host, log).catch(async (error: unknown) => {
+    await csi.stop({ timeoutMs: FAILED_START_STOP_MS });
+    throw error;
+  });
+  return {
+    ready: csi.ready,
+    async stop(timeoutMs) {
+      // First the kubelet is told that the driver goes, then the driver goes.
+      await registration.stop({ timeoutMs });
+      await csi.stop({ timeoutMs });
+    },
+  };
+}
+
+function registerDriver(config: NodeConfig, host: NodeHost, log: Log): Promise<Registration> {
+  return registerWithKubelet({
+    kubeletRoot: config.kubeletRoot,
+    driverName,
+    endpoint: config.csi.endpoint,
+    serve: host.csi.serve,
+    log: log.child({ leg: "csi" }),
+  });
 }
 
 async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {

@@ -9,11 +9,6 @@ import {
   nodeFileSchema,
 } from "../config/node.ts";
 import { formatTcpAddress } from "../config/values.ts";
-import { createSyscalls } from "../host/syscall.ts";
-import { createLog, type Log } from "../observe/log.ts";
-import { createCniDeps, createCsiDeps } from "./host.ts";
-import { endOnSignals } from "./life-cycle.ts";
-import { startNodeServices } from "./node-services.ts";
 import { addSettings, printSettings, readSettings, type Setting } from "./settings.ts";
 
 const settings: readonly Setting[] = [
@@ -42,6 +37,11 @@ const settings: readonly Setting[] = [
     flag: "--kubelet-root <dir>",
     help: "the kubelet's directory; volumes are published only below it",
     default: defaultKubeletRoot,
+  },
+  {
+    path: "node.register",
+    flag: "--register",
+    help: "announce the CSI driver to the kubelet (1.29 or newer; older ones need the registrar sidecar)",
   },
   {
     path: "node.stateDir",
@@ -84,7 +84,9 @@ It is ready when /readyz says so. SIGTERM lets calls in flight end; a second sig
   command.action(async () => {
     const { node, logLevel } = await readSettings(command, settings, nodeFileSchema);
     if (printSettings(command, { logLevel, node: toFile(node) })) return;
-    await run(node, createLog("node", logLevel));
+    // Loaded only now: help and a mistake in the settings need nothing of it.
+    const { runNode } = await import("./node-process.ts");
+    await runNode(node, logLevel);
   });
 }
 
@@ -104,16 +106,4 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
     },
     cni: { ...cni, socket: `unix://${cni.socket}` },
   };
-}
-
-async function run(config: NodeConfig, log: Log): Promise<void> {
-  const syscalls = createSyscalls();
-  const host = { csi: await createCsiDeps(syscalls), cni: await createCniDeps(syscalls) };
-  const services = await startNodeServices(config, host, log);
-  endOnSignals({
-    log,
-    // A little more than the drain itself, which ends by its own bound.
-    timeoutMs: config.drainSeconds + 1_000,
-    stop: () => services.stop({ timeoutMs: config.drainSeconds }),
-  });
 }

@@ -66,6 +66,8 @@ const nodeId = v.pipe(
 export const nodeSchema = v.pipe(
   v.strictObject({
     nodeId,
+    /** Whether to announce the driver to the kubelet; otherwise a registrar sidecar does. */
+    register: v.optional(yesNo, false),
     kubeletRoot: v.optional(absolutePath, defaultKubeletRoot),
     stateDir: v.optional(absolutePath, defaultStateDir),
     healthAddress: v.optional(tcpAddress, defaultHealthAddress),

@@ -37,7 +37,7 @@ export function createFakeExec(programs: Readonly<Record<string, Program>>): Fak
     const stdin = Buffer.from(options.stdin ?? "").toString();
     const env = { PATH: "/bin", LC_ALL: "C", ...options.env };
     const outcome = Promise.resolve(program({ args, stdin, env, signal: ending.signal }));
-    const ended = await Promise.race([outcome, givenUp(argv, options, ending)]);
+    const ended = await Promise.race([givenUp(argv, options, ending), outcome]);
     const { exitCode = 0, stdout = "", stderr = "" } = ended;
     const cut = (text: string) => text.slice(0, OUTPUT_LIMIT_BYTES);
     return { exitCode, stdout: cut(stdout), stderr: cut(stderr) };

@@ -4,7 +4,7 @@ import { createCniDeps } from "../../src/commands/host.ts";
 import { createLog } from "../../src/observe/log.ts";
 
 const [socketPath = "", stateDir = ""] = process.argv.slice(2);
-const log = createLog("agent", "info");
+const log = createLog("agent", "error");
 const agent = await startCniAgent({ socketPath, stateDir, deps: await createCniDeps(), log });
 process.stdout.write("ready\n");
 process.once("SIGTERM", () => {

@@ -1,5 +1,6 @@
 /** `make demo` as its users see it. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -26,5 +27,22 @@ describe("the demo on this machine", () => {
     expect(stdout).toMatch(/"hello from demo-pod"/);
     expect(stdout).toMatch(/config\.envs\[TRIVET_DEMO\] added by demo-environment/);
     expect(stdout).toMatch(/\nAll of it worked, and nothing is left\.\n$/);
+  });
+});
+
+describe("a demo that is broken off", () => {
+  it.each([
+    ["by Ctrl-C while the pod starts", "CreateVolume", "SIGINT"],
+    ["by SIGTERM while containerd starts", "Set up", "SIGTERM"],
+  ] as const)("%s takes everything down and says so", async (_, seen, signal) => {
+    const demo = spawn(program, ["demo"], { stdio: ["ignore", "pipe", "inherit"] });
+    let stdout = "";
+    for await (const chunk of demo.stdout) {
+      stdout += String(chunk);
+      if (stdout.includes(seen) && !demo.killed) demo.kill(signal);
+    }
+    expect(stdout).toContain("  nothing               no mount, link");
+    expect(stdout).toMatch(new RegExp(`\nFailed: .*interrupted by ${signal}\n$`));
+    await rm(/ logs +(\S+)\/logs\n/.exec(stdout)?.[1] ?? "", { recursive: true });
   });
 });

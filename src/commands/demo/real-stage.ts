@@ -8,6 +8,8 @@ import { type PrivateContainerd, startContainerd } from "../../../test/e2e/suppo
 import type { StepRecorder } from "../../../test/fakes/kubelet/timing.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { TrivetError } from "../../errors.ts";
+import { createMounts, type Mounts } from "../../host/mount.ts";
+import { createSyscalls } from "../../host/syscall.ts";
 import { createCniDeps } from "../host.ts";
 import { type DemoPaths, writeCniFiles, writePolicy } from "./files.ts";
 import { readHostState } from "./host-state.ts";
@@ -36,8 +38,16 @@ async function requireNoTrivet(nft: {
   throw new TrivetError({ kind: "precondition", op: "demo.start", subject: NFT_TABLE, message });
 }
 
+/** What a demo that was broken off left published; each mount in its turn, the last one first. */
+async function unmountBelow(mounts: Mounts, directory: string): Promise<void> {
+  const below = (await mounts.list()).filter(({ mountPoint }) => mountPoint.startsWith(`${directory}/`));
+  for (const { mountPoint } of below.reverse()) await mounts.unmount(mountPoint);
+}
+
 export async function createStage(paths: DemoPaths): Promise<Stage> {
-  const host = await createCniDeps();
+  const syscalls = createSyscalls();
+  const host = await createCniDeps(syscalls);
+  const mounts = createMounts(syscalls);
   await requireNoTrivet(host.nft);
   const subnet = requireSubnet(await readFile("/proc/net/route", "utf8"));
   const ipForward = await host.sysctl.read(IP_FORWARD);
@@ -53,9 +63,10 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
     async start(steps: StepRecorder) {
       await writeCniFiles(paths, subnet, await findLoopbackPlugin());
       await writePolicy(paths);
-      containerd = await steps.run("containerd", `a private one, below ${paths.runtime}`, () =>
-        startContainerd({ root: paths.runtime, cniBinDir: paths.cniBin, cniConfDir: paths.cniConf }),
-      );
+      const directories = { root: paths.runtime, cniBinDir: paths.cniBin, cniConfDir: paths.cniConf };
+      await steps.run("containerd", `a private one, below ${paths.runtime}`, async () => {
+        containerd = await startContainerd(directories);
+      });
       await steps.run("trivet node", "CSI driver and CNI agent", () => node.start());
       await steps.run("trivet cri", "in front of that containerd", () => cri.start());
     },
@@ -68,8 +79,10 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
     async stop() {
       const parts = [
         () => cri.stop(),
-        () => node.stop(),
+        // Before the agent: it takes down what pods are left, and their network with them.
         () => containerd?.stop(),
+        () => node.stop(),
+        () => unmountBelow(mounts, paths.root),
         () => host.nft.removeTable(NFT_TABLE),
         () => host.sysctl.write(IP_FORWARD, ipForward),
       ];

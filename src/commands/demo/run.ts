@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createStepRecorder, type StepTiming } from "../../../test/fakes/kubelet/timing.ts";
 import { createPaths, policyVariable } from "./files.ts";
 import { type HostState, leftBehind } from "./host-state.ts";
+import { type Interruption, watchInterruption } from "./interruption.ts";
 import { missingPrerequisites } from "./prerequisites.ts";
 import { createReport, type Report } from "./report.ts";
 import { type Clients, connect, type DemoPod, fileName, removePod, runPod } from "./scenario.ts";
@@ -26,6 +27,8 @@ const shownMethods: ReadonlySet<string> = new Set(["RunPodSandbox", "CreateConta
 /** Gives the exit code. */
 export async function runDemo({ simulate, keepLogs, out }: DemoOptions): Promise<number> {
   const report = createReport(out);
+  // Whoever reads the report may go away (`make demo | head`): the demo still has to take everything down.
+  out.on("error", () => undefined);
   if (!simulate) {
     const missing = await missingPrerequisites();
     if (missing.length > 0) {
@@ -36,10 +39,11 @@ export async function runDemo({ simulate, keepLogs, out }: DemoOptions): Promise
   }
   const title = "Trivet: one pod through CSI, CNI and CRI";
   report.banner(simulate ? `SIMULATED: ${title}, on the tests' fakes of the runtime and the kernel` : title);
+  const interruption = watchInterruption();
   const paths = await createPaths();
   const { createStage } = simulate ? await import("./simulated-stage.ts") : await import("./real-stage.ts");
   const stage = await createStage(paths);
-  const failures = await play(stage, report);
+  const failures = await play(stage, report, interruption);
   if (failures.length === 0 && !keepLogs) await rm(paths.root, { recursive: true, force: true });
   else report.show("logs", paths.logs);
   const verdict =
@@ -49,10 +53,11 @@ export async function runDemo({ simulate, keepLogs, out }: DemoOptions): Promise
 }
 
 /** The whole play; gives what went wrong, in words. Whatever happens, the curtain falls: everything is taken down. */
-async function play(stage: Stage, report: Report): Promise<string[]> {
+async function play(stage: Stage, report: Report, interruption: Interruption): Promise<string[]> {
   const failures: string[] = [];
-  const onStep = (step: StepTiming) => showStep(report, step);
   const before = await stage.hostState();
+  const show = (step: StepTiming) => showStep(report, step);
+  const onStep = interruption.guard(show);
   let clients: Clients | undefined;
   try {
     report.section("Set up");
@@ -69,11 +74,12 @@ async function play(stage: Stage, report: Report): Promise<string[]> {
     await showLogs(stage, report);
   }
   clients?.cri.close();
-  await createStepRecorder(onStep)
+  await createStepRecorder(show)
     .run("stop everything", "", () => stage.stop())
     .catch((error: unknown) =>
       failures.push(`teardown: ${error instanceof Error ? error.message : String(error)}`),
     );
+  interruption.release();
   return [...failures, ...(await showLeftovers(stage, before, report))];
 }
 

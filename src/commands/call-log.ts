@@ -1,15 +1,16 @@
 /** Where the records of CRI calls go: a file or stdout, every call a line; or the process's log, at levels. */
-import { pino } from "pino";
 import type { Change } from "../cri/policy/apply.ts";
 import { type CallRecord, recordLevel } from "../cri/record/call-record.ts";
+import { openLineFile } from "../observe/line-file.ts";
 import type { Log } from "../observe/log.ts";
 
 export interface CallLog {
+  /** Never waits and never throws: a record is not worth a call. */
   write(record: CallRecord): void;
+  /** Resolves when what was written is in the file. */
   close(): Promise<void>;
 }
 
-const STDOUT = 1;
 // Pods' names and images: for root and the group that reads logs, like other logs of calls.
 const FILE_MODE = 0o640;
 
@@ -28,27 +29,9 @@ function toLog(log: Log): CallLog {
   };
 }
 
-function toDestination(destination: ReturnType<typeof pino.destination>): CallLog {
-  return {
-    write: (record) => {
-      destination.write(`${JSON.stringify(record)}\n`);
-    },
-    close: async () => {
-      destination.flushSync();
-    },
-  };
-}
-
-/** `target` is a path, `-` for stdout, or undefined for the log. */
-export function openCallLog(target: string | undefined, log: Log): CallLog {
+/** `target` is a path, `-` for stdout, or undefined for the log. Throws for a file that cannot be opened. */
+export async function openCallLog(target: string | undefined, log: Log): Promise<CallLog> {
   if (target === undefined) return toLog(log);
-  const destination = pino.destination(
-    target === "-"
-      ? { fd: STDOUT, sync: false }
-      : { dest: target, append: true, mkdir: true, mode: FILE_MODE, sync: false },
-  );
-  destination.on("error", (error: Error) =>
-    log.error("the call log cannot be written", { error: error.message }),
-  );
-  return toDestination(destination);
+  const lines = await openLineFile({ target, mode: FILE_MODE, log: log.child({ file: "call log" }) });
+  return { write: (record) => lines.write(JSON.stringify(record)), close: lines.close.bind(lines) };
 }

@@ -18,7 +18,7 @@ interface Observers {
 }
 
 async function startObservers(config: CriConfig, log: Log): Promise<Observers> {
-  const callLog: CallLog = openCallLog(config.callLog, log);
+  const callLog: CallLog = await openCallLog(config.callLog, log);
   if (!config.metricsAddress) return { record: callLog.write, stop: callLog.close };
   // Loaded on demand: the library is a quarter of the memory of this process.
   const [{ createMetrics }, { startHealthServer }] = await Promise.all([

@@ -1,3 +1,6 @@
+import { spawnSync } from "node:child_process";
+import { openSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createLog } from "./log.ts";
 
@@ -27,5 +30,19 @@ describe("the log", () => {
     const { log, lines } = capture("info");
     log.debug("polled");
     expect(lines).toEqual([]);
+  });
+
+  it("costs no process its life where stderr is on a full disk", () => {
+    const program = `
+      import { createLog } from ${JSON.stringify(join(import.meta.dirname, "log.ts"))};
+      createLog("test", "info").error("lost");
+      process.stdout.write("alive");`;
+    const full = openSync("/dev/full", "w");
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval", program],
+      { stdio: ["ignore", "pipe", full], encoding: "utf8", timeout: 10_000 },
+    );
+    expect({ stdout, status }).toEqual({ stdout: "alive", status: 0 });
   });
 });

@@ -1,4 +1,5 @@
 /** JSON lines on stderr. Callers name each field they log: no request, response or environment is ever dumped. */
+import { writeSync } from "node:fs";
 import { type DestinationStream, pino } from "pino";
 
 export type LogFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
@@ -28,6 +29,25 @@ function wrap(logger: Pino): Log {
 }
 
 const STDERR = 2;
+const BUSY_PIPE_MS = 10;
+const BUSY_PIPE_TRIES = 10;
+
+/**
+ * Writes at once. A full disk, a reader that is gone or one that stands still costs the line, and never the process:
+ * pino's own destination ends it, or waits for ever when it ends.
+ */
+function writeStderr(line: string): void {
+  let rest = Buffer.from(line);
+  for (let tries = 0; rest.length > 0 && tries < BUSY_PIPE_TRIES; ) {
+    try {
+      rest = rest.subarray(writeSync(STDERR, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
+      tries += 1;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PIPE_MS);
+    }
+  }
+}
 
 /** A log of one process; `name` is its verb. Lines are written at once, so that a crash loses none. */
 export function createLog(name: string, level: LogLevel, destination?: DestinationStream): Log {
@@ -38,7 +58,7 @@ export function createLog(name: string, level: LogLevel, destination?: Destinati
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return wrap(pino(options, destination ?? pino.destination({ fd: STDERR, sync: true })));
+  return wrap(pino(options, destination ?? { write: writeStderr }));
 }
 
 /** Drops everything: for tests and for programs that speak on stdout only. */

@@ -216,8 +216,7 @@ export const packages: Readonly<Record<string, { readonly by: readonly string[];
   },
   "@grpc/proto-loader": { by: ["src/host/proto.ts"], why: "how the .proto files are loaded is decided once" },
   pino: {
-    // The record of calls is a stream of lines of its own, not the log.
-    by: ["src/observe/", "src/commands/call-log.ts"],
+    by: ["src/observe/"],
     why: "callers log through our own interface, which allows listed fields only",
   },
   "prom-client": { by: ["src/observe/"], why: "metrics have one registry, and one place that names them" },

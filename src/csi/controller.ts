@@ -4,7 +4,7 @@ import type { Mounts } from "../host/mount.ts";
 import type { Call, Handler } from "./call.ts";
 import { parseCapabilities } from "./capability.ts";
 import { type ControllerDeps, createVolumeHandler } from "./controller/create-volume.ts";
-import { mountsWithin, placeOf } from "./node/mount-state.ts";
+import { isWithin, mountsWithin, placeOf } from "./node/mount-state.ts";
 import { dataDirectory } from "./pool/layout.ts";
 import type { FoundVolume } from "./pool/pools.ts";
 import { invalid, refusal } from "./refusal.ts";
@@ -49,13 +49,22 @@ function deleteHandler(deps: ControllerServiceDeps) {
   };
 }
 
-/** A volume that is mounted anywhere on the node must not disappear below its pod. */
+/** A volume that is mounted anywhere on the node must not disappear below its pod, nor what is mounted in it. */
 async function requireUnused(mounts: Mounts, { pool }: FoundVolume, id: VolumeId): Promise<void> {
   const table = await mounts.list();
-  const place = placeOf(table, dataDirectory(pool.layout, id));
+  const data = dataDirectory(pool.layout, id);
+  const place = placeOf(table, data);
   const [user] = place ? mountsWithin(table, place) : [];
   if (user) {
     throw refusal("precondition", id, `volume ${id} is in use: it is mounted at ${user.mountPoint}`);
+  }
+  const guest = table.find(({ mountPoint }) => isWithin(mountPoint, data));
+  if (guest) {
+    throw refusal(
+      "precondition",
+      id,
+      `volume ${id} is in use: something is mounted in it, at ${guest.mountPoint}: unmount that first`,
+    );
   }
 }
 

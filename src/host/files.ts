@@ -6,6 +6,7 @@ import { constants } from "node:fs";
 import * as fs from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fromNodeError } from "./errno.ts";
+import { removeTree } from "./remove-tree.ts";
 import type { Syscalls } from "./syscall.ts";
 
 export type EntryKind = "file" | "directory" | "symlink" | "other";
@@ -65,7 +66,7 @@ export interface Files {
   realPath(path: string): Promise<string>;
   setMode(path: string, mode: number): Promise<void>;
   setOwner(path: string, uid: number, gid: number): Promise<void>;
-  /** A tree, without following links and without leaving its file system. Only for what no tenant can still change. */
+  /** A tree, without following links and without entering mounts; `precondition` where something is mounted in it. */
   removeTree(path: string): Promise<void>;
   space(path: string): Promise<FileSystemSpace>;
 }
@@ -184,20 +185,6 @@ export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
     removeTree: (path) => attempt("file.remove", path, () => removeTree(path)),
     space: (path) => attempt("file.space", path, () => space(path)),
   };
-}
-
-async function removeTree(root: string): Promise<void> {
-  const device = (await fs.lstat(root)).dev;
-  const remove = async (path: string): Promise<void> => {
-    const stat = await fs.lstat(path);
-    if (!stat.isDirectory()) return fs.unlink(path);
-    // A mount below the root belongs to somebody: rmdir then fails with EBUSY, and nothing of it is lost.
-    if (stat.dev === device) {
-      for (const name of await fs.readdir(path)) await remove(join(path, name));
-    }
-    return fs.rmdir(path);
-  };
-  await remove(root);
 }
 
 /** Makes every missing directory on the way to `path`; those that exist stay as they are. */

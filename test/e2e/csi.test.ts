@@ -105,6 +105,20 @@ describe("a published volume", () => {
     await expect(stat(dataOf(id))).rejects.toMatchObject({ code: "ENOENT" });
   });
 
+  test("cannot be deleted while something is mounted in it, and nothing of that is lost", async () => {
+    const id = await create("host");
+    const outside = join(subject.root, "outside");
+    await mkdir(outside);
+    await writeFile(join(outside, "precious"), "data");
+    const guest = join(dataOf(id), "guest");
+    await mkdir(guest);
+    await mounts.bind(outside, guest, { readOnly: false, flags: [] }); // of the same disk: the device tells nothing
+    expect(await code("Controller", "DeleteVolume", { volume_id: id })).toBe("FAILED_PRECONDITION");
+    await mounts.unmount(guest);
+    await call("Controller", "DeleteVolume", { volume_id: id });
+    expect(await readdir(outside)).toEqual(["precious"]);
+  });
+
   test("survives a restart of the driver, which knows it from the mount table", async () => {
     const [id, target] = [await create("restarted"), await subject.target("pod")];
     await publish(id, target);

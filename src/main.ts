@@ -28,6 +28,10 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     summary: "be the CNI plugin: environment and stdin in, result on stdout",
     load: () => import("./commands/cni.ts"),
   },
+  network: {
+    summary: "look at the pod network of this node: leases",
+    load: () => import("./commands/network.ts"),
+  },
   demo: {
     summary: "start one pod through all three legs on this machine, show it, take it down",
     load: () => import("./commands/demo.ts"),

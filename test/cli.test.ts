@@ -10,7 +10,7 @@ import packageFile from "../package.json" with { type: "json" };
 
 const run = promisify(execFile);
 const program = join(import.meta.dirname, "..", "bin", "trivet");
-const verbs = ["node", "cri", "cni", "demo", "version"];
+const verbs = ["node", "cri", "cni", "network", "demo", "version"];
 
 interface Ended {
   readonly code: number;
@@ -83,6 +83,19 @@ describe("trivet", { concurrent: true }, () => {
     const [text, json] = await Promise.all([trivet(["version"]), trivet(["version", "-o", "json"])]);
     expect(text.stdout).toMatch(/^trivet \d+\.\d+\.\d+ \(Node\.js 2[4-9]\./);
     expect(JSON.parse(json.stdout)).toMatchObject({ trivet: packageFile.version });
+  });
+
+  it("shows leases as a table and as JSON, also where there are none", async () => {
+    const none = ["network", "leases", "--state-dir", join(directory, "none")];
+    const [table, json, wrong] = await Promise.all([
+      trivet(none),
+      trivet([...none, "-o", "json"]),
+      trivet([...none, "-o", "yaml"]),
+    ]);
+    expect(table.stdout).toMatch(/^NETWORK {2}ADDRESS {2}POD /);
+    expect(JSON.parse(json.stdout)).toEqual([]);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain("Allowed choices are table, json");
   });
 
   it("works through a symbolic link, from anywhere", async () => {

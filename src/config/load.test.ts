@@ -56,9 +56,25 @@ describe("the configuration", () => {
   it.each([
     ["is broken", "cri: [", /config\.yaml: /],
     ["is a list", "- a\n", /must hold a mapping/],
-    ["names a setting twice", "cri: {}\ncri: {}\n", /unique/],
+    [
+      "names a setting twice",
+      "cri: {}\ncri: {}\n",
+      /^\/etc\S+: Map keys must be unique at line 2, column 1$/,
+    ],
+    ["holds several documents", "cri: {}\n---\ncri: {}\n", /config\.yaml: must hold one document/],
+    ["uses an alias of nothing", "cri: *x\n", /config\.yaml: Unresolved alias/],
+    ["has text for a section", "cri: socket\n", /^cri \(\/etc\S+\): must be a mapping of settings$/],
+    ["has an empty section", "cri:\n", /^cri \(\/etc\S+\): is empty: give it a value, or leave it out$/],
+    ["has an empty setting", "cri: { listen: }\n", /^cri\.listen \(\/etc\S+\): is empty/],
   ])("refuses a file that %s", (_, text, expected) => {
-    expect(problemsOf(text)).toEqual(expect.arrayContaining([expect.stringMatching(expected)]));
+    expect(problemsOf(text)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("lets no override hide that a section is none", () => {
+    const override = { path: "cri.listen", from: "--listen", value: "unix:///a.sock" };
+    expect(problemsOf("cri: 4\n", [override])).toEqual([
+      "cri (/etc/trivet/config.yaml): must be a mapping of settings",
+    ]);
   });
 
   it.each([

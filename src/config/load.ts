@@ -3,7 +3,7 @@
  * listed at once. Pure: reads nothing by itself.
  */
 import * as v from "valibot";
-import { parseDocument } from "yaml";
+import { parseDocument, type YAMLParseError } from "yaml";
 import { TrivetError } from "../errors.ts";
 
 /** Where a value came from, by the dotted path that it has in the file. */
@@ -27,11 +27,24 @@ export class ConfigError extends TrivetError {
   }
 }
 
+/** What the library says without the excerpt that it puts below, and in our words where its own are for programmers. */
+function yamlProblem(error: YAMLParseError): string {
+  if (error.code === "MULTIPLE_DOCS") return "must hold one document: nothing may stand behind `---`";
+  return error.message.split(/:?\n/)[0] ?? "";
+}
+
 function readFile({ path, text }: { path: string; text: string }, problems: string[]): Tree {
   const document = parseDocument(text);
-  problems.push(...document.errors.map((error) => `${path}: ${error.message.split("\n")[0]}`));
+  problems.push(...document.errors.map((error) => `${path}: ${yamlProblem(error)}`));
   if (document.errors.length > 0) return {};
-  const value: unknown = document.toJS();
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch (error) {
+    // Aliases are resolved only now: one of nothing, or so many that they would fill the memory.
+    problems.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    return {};
+  }
   if (value === null || value === undefined) return {};
   if (typeof value === "object" && !Array.isArray(value)) return value as Tree;
   problems.push(`${path}: must hold a mapping of settings`);
@@ -43,11 +56,10 @@ function setPath(tree: Tree, path: string, value: unknown): void {
   const last = parts.pop() ?? path;
   let holder = tree;
   for (const part of parts) {
-    const next = holder[part];
-    const usable = typeof next === "object" && next !== null && !Array.isArray(next);
-    const child: Tree = usable ? (next as Tree) : {};
-    holder[part] = child;
-    holder = child;
+    const next = holder[part] ?? {};
+    if (typeof next !== "object" || Array.isArray(next)) return; // for the schema to refuse
+    holder[part] = next;
+    holder = next as Tree;
   }
   holder[last] = value;
 }
@@ -68,7 +80,10 @@ function describe(issue: v.BaseIssue<unknown>, { file, overrides }: ConfigSource
   const from = override ? override.from : file?.path;
   const where = from ? `${path} (${from})` : path;
   if (issue.kind === "schema" && issue.expected === "never") return `${where}: no such setting`;
-  return `${where}: ${issue.received === "undefined" ? "is missing" : issue.message}`;
+  if (issue.received === "undefined") return `${where}: is missing`;
+  if (issue.received === "null") return `${where}: is empty: give it a value, or leave it out`;
+  if (issue.type === "strict_object") return `${where}: must be a mapping of settings`;
+  return `${where}: ${issue.message}`;
 }
 
 /** The checked configuration. Throws ConfigError with all problems. */

@@ -82,8 +82,26 @@ describe("a policy file", () => {
     expect(problemsOf(text)).toContain("belongs to Kubernetes");
   });
 
-  it("that is no YAML is refused with its name and line", () => {
-    expect(problemsOf("a: [1\nb: 2")).toMatch(/a\.yaml: .*line 2/);
+  it.each([
+    ["broken", "a: [1\nb: 2", /a\.yaml: .*line 2, column 1$/],
+    ["an alias of nothing", "a: *x", /a\.yaml: Unresolved alias/],
+  ])("that is no YAML (%s) is refused with its name and line", (_, text, expected) => {
+    expect(problemsOf(text)).toMatch(expected);
+  });
+
+  it.each([
+    ["values that are no mapping", '{ HTTP_PROXY: "http://proxy:3128" }', "TOKEN=hunter2"],
+    ["a list of values", '{ HTTP_PROXY: "http://proxy:3128" }', '["hunter2"]'],
+    ["a value behind a value", '"http://proxy:3128"', '"a" "hunter2"'],
+    ["a mutation that is text", "- op: add", "- hunter2\n    - op: add"],
+    ["mutations that are text", good.slice(good.indexOf("\n    - op")), " hunter2"],
+    ["a document that is text", good, "hunter2"],
+    ["a block scalar", '{ HTTP_PROXY: "http://proxy:3128" }', "| hunter2\n"],
+  ])("is refused without its values, which may be secret: %s", (_, from, to) => {
+    expect(good).toContain(from);
+    const problems = problemsOf(good.replace(from, to));
+    expect(problems).toMatch(/a\.yaml: ./);
+    expect(problems).not.toContain("hunter2");
   });
 
   it("lists every problem of every file at once", () => {

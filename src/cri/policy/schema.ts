@@ -3,7 +3,7 @@
  * carry the path of the field, so that a file can be mended in one go.
  */
 import * as v from "valibot";
-import { parseAllDocuments } from "yaml";
+import { type Document, parseAllDocuments } from "yaml";
 import { TrivetError } from "../../errors.ts";
 
 export const policyApiVersion = "trivet.dev/v1alpha1";
@@ -42,15 +42,24 @@ const ENV_NAME = /^[^=\0]+$/;
 
 const names = (what: string) => v.pipe(v.string(`${what} must be text`), v.minLength(1, `${what} is empty`));
 
+// The library's own messages show what they found, and a value may be secret: every type has a message of ours.
+const MAPPING = "must be a mapping";
+const LIST = "must be a list";
+
 const mutationSchema = v.pipe(
-  v.strictObject({
-    op: v.literal("add", 'only "add" is known'),
-    path: v.picklist(additionPaths, `must be one of ${additionPaths.join(", ")}`),
-    values: v.pipe(
-      v.record(names("a name"), v.string('must be text: put it in quotes, as in "8080"')),
-      v.check((values) => Object.keys(values).length > 0, "names nothing to add"),
-    ),
-  }),
+  v.strictObject(
+    {
+      op: v.literal("add", 'only "add" is known'),
+      path: v.picklist(additionPaths, `must be one of ${additionPaths.join(", ")}`),
+      values: v.pipe(
+        v.unknown(),
+        v.check((values) => !Array.isArray(values), MAPPING), // to the library a list is a record with numbers for names
+        v.record(names("a name"), v.string('must be text: put it in quotes, as in "8080"'), MAPPING),
+        v.check((values) => Object.keys(values).length > 0, "names nothing to add"),
+      ),
+    },
+    MAPPING,
+  ),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     for (const key of Object.keys(dataset.value.values)) {
@@ -65,26 +74,34 @@ function keyProblem(path: AdditionPath, key: string): string | undefined {
   return RESERVED_KEY.test(key) ? "belongs to Kubernetes: choose a key of your own domain" : undefined;
 }
 
-const policySchema = v.strictObject({
-  apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),
-  kind: v.literal("RuntimePolicy", "must be RuntimePolicy"),
-  metadata: v.strictObject({ name: names("the name") }),
-  spec: v.pipe(
-    v.strictObject({
-      methods: v.pipe(
-        v.array(v.picklist(policyMethods, `must be one of ${policyMethods.join(", ")}`)),
-        v.minLength(1, "names no method"),
+const policySchema = v.strictObject(
+  {
+    apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),
+    kind: v.literal("RuntimePolicy", "must be RuntimePolicy"),
+    metadata: v.strictObject({ name: names("the name") }, MAPPING),
+    spec: v.pipe(
+      v.strictObject(
+        {
+          methods: v.pipe(
+            v.array(v.picklist(policyMethods, `must be one of ${policyMethods.join(", ")}`), LIST),
+            v.minLength(1, "names no method"),
+          ),
+          namespaces: v.optional(
+            v.pipe(v.array(names("a namespace"), LIST), v.minLength(1, "names no namespace")),
+          ),
+          mutations: v.pipe(v.array(mutationSchema, LIST), v.minLength(1, "changes nothing")),
+        },
+        MAPPING,
       ),
-      namespaces: v.optional(v.pipe(v.array(names("a namespace")), v.minLength(1, "names no namespace"))),
-      mutations: v.pipe(v.array(mutationSchema), v.minLength(1, "changes nothing")),
-    }),
-    v.check(
-      ({ methods, mutations }) =>
-        !methods.includes("RunPodSandbox") || mutations.every(({ path }) => path !== "config.envs"),
-      "a sandbox has no environment: config.envs goes with CreateContainer alone",
+      v.check(
+        ({ methods, mutations }) =>
+          !methods.includes("RunPodSandbox") || mutations.every(({ path }) => path !== "config.envs"),
+        "a sandbox has no environment: config.envs goes with CreateContainer alone",
+      ),
     ),
-  ),
-});
+  },
+  MAPPING,
+);
 
 type PolicyDocument = v.InferOutput<typeof policySchema>;
 
@@ -97,15 +114,29 @@ function toPolicy({ metadata, spec }: PolicyDocument): RuntimePolicy {
   };
 }
 
+/** A document's value; null for an empty one, and for one that is no YAML, whose problems are added. */
+function readDocument(document: Document, where: string, problems: string[]): unknown {
+  for (const { message, linePos } of document.errors) {
+    // What stands behind a colon, or on the lines below, is quoted from the file: that may be secret.
+    const [what] = message.split(/: | at line |\n/);
+    const start = linePos?.[0];
+    problems.push(`${where}: ${what}${start ? ` at line ${start.line}, column ${start.col}` : ""}`);
+  }
+  if (document.errors.length > 0) return null;
+  try {
+    return document.toJS();
+  } catch (error) {
+    // Aliases are resolved only now: one of nothing, or so many that they would fill the memory.
+    problems.push(`${where}: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
+}
+
 function readFile({ file, text }: PolicySource, problems: string[]): RuntimePolicy[] {
   const found: RuntimePolicy[] = [];
   for (const [index, document] of parseAllDocuments(text).entries()) {
     const where = index === 0 ? file : `${file} (document ${index + 1})`;
-    if (document.errors.length > 0) {
-      problems.push(...document.errors.map((error) => `${where}: ${error.message.split("\n")[0]}`));
-      continue;
-    }
-    const value: unknown = document.toJS();
+    const value = readDocument(document, where, problems);
     if (value === null) continue;
     const result = v.safeParse(policySchema, value);
     if (result.success) found.push(toPolicy(result.output));

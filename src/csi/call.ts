@@ -7,7 +7,7 @@ import type { Clock } from "../host/clock.ts";
 import type { UnaryHandler } from "../host/grpc.ts";
 import type { Log } from "../observe/log.ts";
 import { refusal } from "./refusal.ts";
-import { errorToStatus } from "./status.ts";
+import { boundedMessage, errorToStatus } from "./status.ts";
 import type { VolumeId } from "./volume/id.ts";
 
 /** One call as its handler sees it. */
@@ -87,7 +87,7 @@ function logCall({ log, randomUuid }: EdgeDeps, { method, volumeId, durationMs, 
   const { code } = errorToStatus(error);
   const isKnown = error instanceof TrivetError && error.kind !== "bug";
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  const failed = { ...fields, code, kind: isKnown ? error.kind : "bug", error: message };
+  const failed = { ...fields, code, kind: isKnown ? error.kind : "bug", error: boundedMessage(message) };
   if (!isKnown) log.error("call", { ...failed, stack });
   else if (error.kind === "io") log.error("call", failed);
   else log.warn("call", failed);

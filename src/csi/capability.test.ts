@@ -29,8 +29,8 @@ describe("parseCapability", () => {
     ["no access mode", { ...wire(""), access_mode: null }, "c.access_mode"],
     ["an unknown access mode", wire("UNKNOWN"), "c.access_mode"],
     ["a mode of many nodes", wire("MULTI_NODE_MULTI_WRITER"), "c.access_mode"],
-    ["suid", wire("SINGLE_NODE_WRITER", ["suid"]), "c.mount.mount_flags"],
-    ["an option with a value", wire("SINGLE_NODE_WRITER", ["context=x"]), "c.mount.mount_flags"],
+    ["suid", wire("SINGLE_NODE_WRITER", ["suid"]), "c.mount.mount_flags[0]"],
+    ["an option with a value", wire("SINGLE_NODE_WRITER", ["ro", "context=x"]), "c.mount.mount_flags[1]"],
     ["a file system", wire("SINGLE_NODE_WRITER", [], { fs_type: "xfs" }), "c.mount.fs_type"],
     ["a group", wire("SINGLE_NODE_WRITER", [], { volume_mount_group: "7" }), "c.mount.volume_mount_group"],
   ])("refuses %s by the name of the field", (_, capability, subject) => {
@@ -38,6 +38,12 @@ describe("parseCapability", () => {
       expect.objectContaining({ kind: "invalid", subject }),
     );
   });
+});
+
+test("a mount flag is never repeated in an error: it may be sensitive (specification, mount_flags)", () => {
+  expect(() => parseCapability("c", wire("SINGLE_NODE_WRITER", ["password=hunter2"]))).toThrow(
+    expect.objectContaining({ message: expect.not.stringContaining("hunter2") }),
+  );
 });
 
 test("parseCapabilities refuses an empty list and names the one that is wrong", () => {

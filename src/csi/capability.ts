@@ -51,7 +51,9 @@ export function parseCapability(field: string, { block, mount, access_mode }: Wi
     const given = access_mode ? `is ${access_mode.mode}` : "is missing";
     throw invalid(`${field}.access_mode`, `${given}: a local volume serves ${accessModes.join(", ")}`);
   }
-  const flags = mount.mount_flags.map((flag) => parseFlag(`${field}.mount.mount_flags`, flag));
+  const flags = mount.mount_flags.map((flag, index) =>
+    parseFlag(`${field}.mount.mount_flags[${index}]`, flag),
+  );
   return {
     accessMode,
     readOnly: accessMode === "SINGLE_NODE_READER_ONLY" || flags.includes("ro"),
@@ -59,8 +61,9 @@ export function parseCapability(field: string, { block, mount, access_mode }: Wi
   };
 }
 
+/** Names the place, not the flag: the specification counts mount flags as sensitive. */
 function parseFlag(field: string, flag: string): (typeof allowedFlags)[number] {
   const known = allowedFlags.find((allowed) => allowed === flag);
   if (known) return known;
-  throw invalid(field, `holds "${flag}": allowed are ${allowedFlags.join(", ")}`);
+  throw invalid(field, `is not allowed: use ${allowedFlags.join(", ")}`);
 }

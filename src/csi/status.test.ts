@@ -36,4 +36,15 @@ describe("errorToStatus", () => {
       });
     },
   );
+
+  test("a message that repeats a huge field is cut: it has to fit into a header", () => {
+    const long = new TrivetError({
+      kind: "invalid",
+      op: "x",
+      subject: "f",
+      message: `f is ${"x".repeat(100_000)}`,
+    });
+    const { code, message } = errorToStatus(long);
+    expect([code, message.slice(0, 6), message.length]).toEqual(["INVALID_ARGUMENT", "f is x", 1_003]);
+  });
 });

@@ -24,10 +24,18 @@ const codes = {
   bug: "INTERNAL",
 } as const satisfies Record<Kind, RpcCode>;
 
+/** A status travels in a header: one that repeats a huge field of the request would cost the caller the whole answer. */
+const MAX_MESSAGE_LENGTH = 1_000;
+
+/** `message`, cut where a caller's own text has made it too long for a header or a line of the log. */
+export function boundedMessage(message: string): string {
+  return message.length <= MAX_MESSAGE_LENGTH ? message : `${message.slice(0, MAX_MESSAGE_LENGTH)}...`;
+}
+
 /** What the caller gets for any thrown value. A bug of ours is told apart in the log only, never with its stack. */
 export function errorToStatus(error: unknown): RpcStatus {
   if (!(error instanceof TrivetError) || error.kind === "bug") {
     return { code: "INTERNAL", message: "internal error of the driver: its log has the details" };
   }
-  return { code: codes[error.kind], message: error.message };
+  return { code: codes[error.kind], message: boundedMessage(error.message) };
 }

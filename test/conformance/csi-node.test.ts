@@ -43,7 +43,7 @@ describe("NodePublishVolume: what is missing or wrong", () => {
     expect(await refused("Node", "NodePublishVolume", request)).toBe("INVALID_ARGUMENT");
   });
 
-  test.each([unusedId, ...oddIds])("an unknown volume is NOT_FOUND: %j", async (id) => {
+  test.each([unusedId, ...oddIds, "x".repeat(100_000)])("an unknown volume is NOT_FOUND: %j", async (id) => {
     const target = await subject.target("unknown");
     expect(await refused("Node", "NodePublishVolume", publishRequest(id, target))).toBe("NOT_FOUND");
     await expect(stat(target)).rejects.toMatchObject({ code: "ENOENT" });
@@ -56,23 +56,31 @@ describe("NodePublishVolume: what is missing or wrong", () => {
       const volume_capability = what === "block" ? blockCapability : capability(undefined, [what]);
       const request = publishRequest(volume_id, await subject.target("refused"), { volume_capability });
       const { code, details } = await subject.client.refused("Node", "NodePublishVolume", request);
-      expect([code, details.includes(what)]).toEqual(["INVALID_ARGUMENT", true]);
+      const field = what === "block" ? "volume_capability.block" : "volume_capability.mount.mount_flags[0]";
+      expect([code, details.includes(field)]).toEqual(["INVALID_ARGUMENT", true]);
     },
   );
 
-  test.each(["/", "/etc", "relative/path", "KUBELET", "KUBELET/../up", "KUBELET/a//b", "KUBELETx/y"])(
-    "a target that is no plain path below the kubelet's directory is INVALID_ARGUMENT: %s",
-    async (path) => {
-      const { volume_id } = await create("published");
-      const target = path.replace("KUBELET", subject.kubeletRoot);
-      expect(await refused("Node", "NodePublishVolume", publishRequest(volume_id, target))).toBe(
-        "INVALID_ARGUMENT",
-      );
-      expect(await refused("Node", "NodeUnpublishVolume", { volume_id, target_path: target })).toBe(
-        "INVALID_ARGUMENT",
-      );
-    },
-  );
+  const tooLong = [`KUBELET/${"x".repeat(256)}`, `KUBELET/${"x/".repeat(2_100)}y`];
+  test.each([
+    "/",
+    "/etc",
+    "relative/path",
+    "KUBELET",
+    "KUBELET/../up",
+    "KUBELET/a//b",
+    "KUBELETx/y",
+    ...tooLong,
+  ])("a target that is no plain path below the kubelet's directory is INVALID_ARGUMENT: %s", async (path) => {
+    const { volume_id } = await create("published");
+    const target = path.replace("KUBELET", subject.kubeletRoot);
+    expect(await refused("Node", "NodePublishVolume", publishRequest(volume_id, target))).toBe(
+      "INVALID_ARGUMENT",
+    );
+    expect(await refused("Node", "NodeUnpublishVolume", { volume_id, target_path: target })).toBe(
+      "INVALID_ARGUMENT",
+    );
+  });
 
   test("a volume whose data was removed by hand is FAILED_PRECONDITION, not unknown and not made anew", async () => {
     const { volume_id } = await create("damaged");

@@ -9,6 +9,9 @@ import { invalid, refusal } from "../refusal.ts";
 import { isWithin } from "./mount-state.ts";
 
 const TARGET_MODE = 0o750;
+// linux/limits.h, less the closing NUL of a path.
+const MAX_PATH_BYTES = 4_095;
+const MAX_NAME_BYTES = 255;
 
 /** A target as the mount table names it. */
 export interface Target {
@@ -22,14 +25,28 @@ export function parseTarget(
   text: string,
   roots: { readonly root: string; readonly realRoot: string },
 ): Target {
+  if (!fits(text)) {
+    throw invalid(
+      "target_path",
+      `is longer than the system takes: ${MAX_PATH_BYTES} bytes, and ${MAX_NAME_BYTES} for each name in it`,
+    );
+  }
   const isNormal = posix.isAbsolute(text) && posix.normalize(text) === text && !text.includes("\0");
   const root = [roots.root, roots.realRoot].find((one) => isWithin(text, one));
   const names = posix.relative(root ?? "/", text).split("/");
   if (!isNormal || root === undefined || names[0] === "") {
-    throw invalid("target_path", `is "${text}": give a path below the kubelet's directory ${roots.root}`);
+    throw invalid(
+      "target_path",
+      `is "${text}": give a path below the kubelet's directory ${roots.root}, without "//", "." and ".."`,
+    );
   }
   const steps = names.map((_, index) => posix.join(roots.realRoot, ...names.slice(0, index + 1)));
   return { path: posix.join(roots.realRoot, ...names), way: steps.slice(0, -1) };
+}
+
+function fits(path: string): boolean {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) return false;
+  return path.split("/").every((name) => Buffer.byteLength(name) <= MAX_NAME_BYTES);
 }
 
 /** Whether the parent is there; `precondition` if something on the way is not a plain directory. */

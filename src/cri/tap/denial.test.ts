@@ -11,7 +11,7 @@ import {
   settingsAck,
   trailers,
 } from "./testing/raw-frames.ts";
-import { deny, PATH, show, toClient, toUpstream } from "./testing/show.ts";
+import { deny, forward, PATH, show, toClient, toUpstream } from "./testing/show.ts";
 import { holding } from "./testing/wire.ts";
 import { startWire } from "./testing/wire-start.ts";
 
@@ -132,6 +132,36 @@ describe("denial", () => {
     expect(toClient(wire)).toEqual(["windowUpdate 0 +7"]);
     expect(toUpstream(wire)).toEqual([]);
     expect(wire.machine.streams).toBe(0);
+  });
+
+  it.each([
+    ["a second message", data(1, message(Buffer.from("def")), { endStream: true })],
+    ["request trailers", trailers(1, 0)],
+  ])("does not answer again a call that upstream has answered: %s then only ends it", (_, rest) => {
+    const { hooks, ends } = holding(forward);
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc"))));
+    wire.fromUpstream(responseHead(1), trailers(1, 0));
+    wire.clientFrames();
+    wire.fromClient(rest);
+    const sent = toUpstream(wire);
+    expect(sent.filter((frame) => frame.startsWith("rstStream"))).toEqual(["rstStream 1 8"]);
+    for (const frame of sent) if (frame === "settings 0") wire.fromUpstream(settingsAck);
+    expect(toClient(wire).filter((frame) => frame.startsWith("headers"))).toEqual([]);
+    expect(ends.get(1)).toMatchObject({ grpcStatus: 0, answeredByTap: false });
+    expect(wire.machine.streams).toBe(0);
+    expect(wire.problems()).toEqual([]);
+  });
+
+  it("opens with the lowest size of a table that went down and up again in one SETTINGS frame", () => {
+    const downAndUp = Buffer.concat([settings({ 1: 200 }), settings({ 1: 4_096 }).subarray(9)]);
+    downAndUp.writeUIntBE(12, 0, 3);
+    const wire = startWire({ hooks: holding(deny).hooks });
+    wire.fromClient(downAndUp, request(1, PATH), data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.fromUpstream(settingsAck, settingsAck);
+    // 200 as an integer with a prefix of five bits, and no index into the table.
+    expect(wire.clientFrames().at(-1)?.payload.subarray(0, 4).toString("hex")).toBe("3fa90188");
+    expect(wire.problems()).toEqual([]);
   });
 
   it.each([

@@ -12,6 +12,12 @@ import { Mode, type OwnStatus, type TapStream } from "./tap-stream.ts";
 
 /** Starts the denial of a live stream. `sendFences` must follow at the end of the event. */
 export function denyStream(tap: TapState, stream: TapStream, denial: OwnStatus): void {
+  if (stream.upstreamEnded) {
+    // The client has its answer already: only the rest of its request is stopped.
+    tap.toUpstream.own(rstStreamFrame(stream.id, ErrorCode.cancel));
+    discardRest(tap, stream);
+    return;
+  }
   dropRequest(tap, stream);
   stream.mode = Mode.fenced;
   stream.denial = denial;

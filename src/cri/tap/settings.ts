@@ -15,6 +15,8 @@ const MAX_WINDOW_BYTES = 0x7fff_ffff;
 
 interface Announced {
   headerTableBytes: number | undefined;
+  /** The lowest where it is given more than once: an encoder must say that it went there (RFC 7541, section 4.2). */
+  lowestTableBytes: number | undefined;
   initialWindowBytes: number | undefined;
   maxFrameBytes: number | undefined;
 }
@@ -22,6 +24,7 @@ interface Announced {
 function parse(side: Side, frame: Frame): Announced {
   const found: Announced = {
     headerTableBytes: undefined,
+    lowestTableBytes: undefined,
     initialWindowBytes: undefined,
     maxFrameBytes: undefined,
   };
@@ -29,8 +32,10 @@ function parse(side: Side, frame: Frame): Announced {
   for (let at = frame.start + FRAME_HEADER_BYTES; at < frame.end; at += ENTRY_BYTES) {
     const id = frame.buffer.readUInt16BE(at);
     const value = frame.buffer.readUInt32BE(at + 2);
-    if (id === Setting.headerTableSize) found.headerTableBytes = value;
-    else if (id === Setting.initialWindowSize) found.initialWindowBytes = value;
+    if (id === Setting.headerTableSize) {
+      found.headerTableBytes = value;
+      found.lowestTableBytes = Math.min(value, found.lowestTableBytes ?? value);
+    } else if (id === Setting.initialWindowSize) found.initialWindowBytes = value;
     else if (id === Setting.maxFrameSize) found.maxFrameBytes = value;
   }
   if ((found.initialWindowBytes ?? 0) > MAX_WINDOW_BYTES)
@@ -61,7 +66,7 @@ export function onClientSettings(tap: TapState, frame: Frame): void {
   if ((found.headerTableBytes ?? 0) > tap.responseDecoder.limitBytes) {
     tap.responseDecoder.setLimit(found.headerTableBytes ?? 0);
   }
-  tap.awaitedByUpstream.push({ owner: "client", headerTableBytes: found.headerTableBytes });
+  tap.awaitedByUpstream.push({ owner: "client", ...found });
   tap.toUpstream.verbatim(frame.buffer, frame.start, frame.end);
 }
 
@@ -102,9 +107,9 @@ export function onUpstreamSettings(tap: TapState, frame: Frame): void {
 /** Whoever sends header blocks to the client, upstream or the tap, does so by the client's settings from here on. */
 export function applyClientSettings(tap: TapState, settled: AwaitedByUpstream): void {
   if (settled.owner !== "client" || settled.headerTableBytes === undefined) return;
-  const bytes = settled.headerTableBytes;
-  tap.responseDecoder.setLimit(bytes);
-  if (bytes < tap.responseDecoder.tableMaxBytes) {
-    tap.tableFloorBytes = Math.min(bytes, tap.tableFloorBytes ?? bytes);
+  tap.responseDecoder.setLimit(settled.headerTableBytes);
+  const lowest = settled.lowestTableBytes ?? settled.headerTableBytes;
+  if (lowest < tap.responseDecoder.tableMaxBytes) {
+    tap.tableFloorBytes = Math.min(lowest, tap.tableFloorBytes ?? lowest);
   }
 }

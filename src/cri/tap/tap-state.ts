@@ -24,7 +24,12 @@ export interface TapDeps {
 
 /** SETTINGS of the client, or an empty one of ours (a fence), that upstream has to acknowledge. In order of sending. */
 export type AwaitedByUpstream =
-  | { readonly owner: "client"; readonly headerTableBytes: number | undefined }
+  | {
+      readonly owner: "client";
+      readonly headerTableBytes: number | undefined;
+      /** The lowest of several in one frame. */
+      readonly lowestTableBytes: number | undefined;
+    }
   | { readonly owner: "tap"; readonly fenced: readonly TapStream[] };
 
 /** SETTINGS of upstream that the client has to acknowledge. */

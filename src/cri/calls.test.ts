@@ -134,6 +134,16 @@ describe("the record", () => {
     expect(recordLevel(record)).toBe(level);
   });
 
+  it("keeps what is no name short, and on one line", () => {
+    const metadata = bytesField(
+      1,
+      Buffer.concat([Buffer.from([0x0a, 0xc0, 0x84, 0x3d]), Buffer.alloc(1_000_000, "\n")]),
+    );
+    const subject = subjectOf("RunPodSandbox", bytesField(1, metadata));
+    expect(subject.pod).toHaveLength(512);
+    expect(JSON.stringify(subject)).not.toContain("\n");
+  });
+
   it("names nobody for a request that it does not know or cannot read", () => {
     expect(subjectOf("StopContainer", createContainer)).toEqual({});
     expect(subjectOf("CreateContainer", Buffer.from([0xff]))).toEqual({});

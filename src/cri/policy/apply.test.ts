@@ -1,7 +1,7 @@
 import protobuf from "protobufjs";
 import { describe, expect, it } from "vitest";
 import { bytesField } from "../wire/encode.ts";
-import { applyPolicies, selectsMethod } from "./apply.ts";
+import { applyPolicies, isPolicyMethod, selectsMethod } from "./apply.ts";
 import type { Addition, PolicyMethod, RuntimePolicy } from "./schema.ts";
 
 const root = protobuf.loadSync(new URL("../../../proto/runtime/v1/api.proto", import.meta.url).pathname);
@@ -143,6 +143,7 @@ describe("applying policies to a request", () => {
     ["kube-system", undefined, false],
     ["trivet-system", undefined, false],
     ["kube-system", ["kube-system"], true],
+    ["", undefined, false],
   ])("in namespace %s, with namespaces %j: applies is %s", (namespace, namespaces, applies) => {
     const policies = [policy(["CreateContainer"], "config.envs", { X: "1" }, namespaces)];
     const { message } = applyPolicies(policies, "CreateContainer", containerRequest(namespace));
@@ -161,6 +162,10 @@ describe("applying policies to a request", () => {
     expect(selectsMethod(policies, "CreateContainer")).toBe(true);
     expect(selectsMethod(policies, "StopContainer")).toBe(false);
     expect(selectsMethod([], "CreateContainer")).toBe(false);
+  });
+
+  it.each(["constructor", "toString", "__proto__"])("takes %s for no method of a policy", (method) => {
+    expect(isPolicyMethod(method)).toBe(false);
   });
 
   it("refuses a request that is no protobuf", () => {

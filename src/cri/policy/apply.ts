@@ -4,7 +4,7 @@
  */
 import { createContainer, runPodSandbox } from "../wire/cri-fields.ts";
 import { entryField, nested } from "../wire/encode.ts";
-import { submessage, text, values } from "../wire/fields.ts";
+import { eachValue, MessageReader } from "../wire/fields.ts";
 import type { AdditionPath, PolicyMethod, RuntimePolicy } from "./schema.ts";
 
 /** What a policy did to one entry: `kept` when the key was there already. The value is never told: it may be secret. */
@@ -49,25 +49,24 @@ const sandboxCopyTargets: Readonly<Partial<Record<AdditionPath, Target>>> = {
 };
 
 export function isPolicyMethod(method: string): method is PolicyMethod {
-  return method in ownTargets;
-}
-
-function namespaceOf(method: PolicyMethod, message: Uint8Array): string {
-  return text(
-    message,
-    method === "RunPodSandbox" ? runPodSandbox.podNamespace : createContainer.podNamespace,
-  );
+  return Object.hasOwn(ownTargets, method);
 }
 
 function selects(policy: RuntimePolicy, namespace: string): boolean {
-  return policy.namespaces ? policy.namespaces.has(namespace) : !exemptNamespaces.has(namespace);
+  if (policy.namespaces) return policy.namespaces.has(namespace);
+  // A request that names no namespace may belong to an exempt one.
+  return namespace !== "" && !exemptNamespaces.has(namespace);
 }
 
 /** The keys that are there; undefined where the message that would hold them is missing: we make none up. */
-function presentKeys(message: Uint8Array, path: readonly number[]): Set<string> | undefined {
-  const holder = submessage(message, path.slice(0, -1));
-  const entries = holder && values(holder, path.at(-1) ?? 0);
-  return entries && new Set(entries.map((entry) => text(entry, [1])));
+function presentKeys(request: MessageReader, path: readonly number[]): Set<string> | undefined {
+  const holder = request.submessage(path.slice(0, -1));
+  if (!holder) return undefined;
+  const keys = new Set<string>();
+  eachValue(holder, path.at(-1) ?? 0, (start, end) => {
+    keys.add(new MessageReader(holder.subarray(start, end)).text([1]));
+  });
+  return keys;
 }
 
 /** Whether any policy could change a call of this method, so that its request has to be held. */
@@ -84,7 +83,9 @@ export function applyPolicies(
   method: PolicyMethod,
   message: Uint8Array,
 ): Applied {
-  const namespace = namespaceOf(method, message);
+  const request = new MessageReader(message);
+  const fields = method === "RunPodSandbox" ? runPodSandbox : createContainer;
+  const namespace = request.text(fields.podNamespace);
   const changes: Change[] = [];
   const tail: Uint8Array[] = [];
   const keys = new Map<Target, Set<string>>();
@@ -93,7 +94,7 @@ export function applyPolicies(
     for (const { path, entries } of policy.additions) {
       const target = targets[path];
       if (!target) continue;
-      const present = keys.get(target) ?? presentKeys(message, target.path);
+      const present = keys.get(target) ?? presentKeys(request, target.path);
       if (!present) continue;
       keys.set(target, present);
       for (const [key, value] of entries) {

@@ -1,30 +1,36 @@
 /** Reads from a request who it is about. Never throws: a request that cannot be read simply names nobody. */
 import { createContainer, runPodSandbox } from "../wire/cri-fields.ts";
-import { text } from "../wire/fields.ts";
+import { MessageReader } from "../wire/fields.ts";
 import type { Subject } from "./call-record.ts";
 
 /** The methods whose requests are worth holding for the record alone: those that name a pod or a container. */
 export const namedMethods: ReadonlySet<string> = new Set(["RunPodSandbox", "CreateContainer"]);
 
+// Names have at most 253 characters and images some 450: what is longer is neither, and no line of a log.
+const MAX_LENGTH = 512;
+
 function readSubject(method: string, message: Uint8Array): Subject {
+  const reader = new MessageReader(message);
+  const text = (path: readonly number[]) => reader.text(path).slice(0, MAX_LENGTH);
   if (method === "RunPodSandbox") {
     return {
-      namespace: text(message, runPodSandbox.podNamespace),
-      pod: text(message, runPodSandbox.podName),
-      podUid: text(message, runPodSandbox.podUid),
+      namespace: text(runPodSandbox.podNamespace),
+      pod: text(runPodSandbox.podName),
+      podUid: text(runPodSandbox.podUid),
     };
   }
   return {
-    namespace: text(message, createContainer.podNamespace),
-    pod: text(message, createContainer.podName),
-    podUid: text(message, createContainer.podUid),
-    container: text(message, createContainer.containerName),
+    namespace: text(createContainer.podNamespace),
+    pod: text(createContainer.podName),
+    podUid: text(createContainer.podUid),
+    container: text(createContainer.containerName),
     // The request's image is an id by now; what the user wrote stands beside it since Kubernetes 1.28.
-    image: text(message, createContainer.userSpecifiedImage) || text(message, createContainer.image),
-    sandboxId: text(message, createContainer.podSandboxId),
+    image: text(createContainer.userSpecifiedImage) || text(createContainer.image),
+    sandboxId: text(createContainer.podSandboxId),
   };
 }
 
+/** Who the request of this method names; nobody where it cannot be read, or is of another method. */
 export function subjectOf(method: string, message: Uint8Array): Subject {
   if (!namedMethods.has(method)) return {};
   try {

@@ -2,9 +2,22 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TrivetError } from "../../errors.ts";
 import { bytesField, entryField, nested } from "./encode.ts";
-import { fields, submessage, text, values } from "./fields.ts";
+import { eachValue, FieldWalk, MessageReader } from "./fields.ts";
 
 const join = (...parts: Uint8Array[]) => Buffer.concat(parts);
+const text = (message: Uint8Array, path: readonly number[]) => new MessageReader(message).text(path);
+const submessage = (message: Uint8Array, path: readonly number[]) =>
+  new MessageReader(message).submessage(path);
+
+function fields(message: Uint8Array) {
+  const found: { number: number; type: number; start: number; valueStart: number; end: number }[] = [];
+  const walk = new FieldWalk(message);
+  while (walk.next()) {
+    const { number, type, start, valueStart, end } = walk;
+    found.push({ number, type, start, valueStart, end });
+  }
+  return found;
+}
 
 describe("reading the protobuf wire", () => {
   it("walks over every wire type that the API uses", () => {
@@ -14,7 +27,7 @@ describe("reading the protobuf wire", () => {
       ...[0x1a, 0x02, 0x68, 0x69], // 3: "hi"
       ...[0x25, 1, 2, 3, 4], // 4: fixed32
     ]);
-    const found = [...fields(message)].map(({ number, type, start, end }) => [number, type, start, end]);
+    const found = fields(message).map(({ number, type, start, end }) => [number, type, start, end]);
     expect(found).toEqual([
       [1, 0, 0, 3],
       [2, 1, 3, 12],
@@ -25,13 +38,25 @@ describe("reading the protobuf wire", () => {
 
   it("reads field numbers and lengths of more than one byte", () => {
     const message = bytesField(1_000, "x".repeat(300));
-    expect(values(message, 1_000).map((value) => value.length)).toEqual([300]);
+    const lengths: number[] = [];
+    eachValue(message, 1_000, (start, end) => lengths.push(end - start));
+    expect(lengths).toEqual([300]);
   });
 
   it("joins the occurrences of a submessage, as merging wants", () => {
     const message = join(nested([1], bytesField(2, "a")), nested([1], bytesField(3, "b")));
     expect(text(message, [1, 2])).toBe("a");
     expect(text(message, [1, 3])).toBe("b");
+  });
+
+  it("joins any number of occurrences, also such that say nothing", () => {
+    const many = join(
+      ...Array.from({ length: 1_000 }, () => bytesField(1, "")),
+      nested([1, 2], bytesField(3, "c")),
+    );
+    const reader = new MessageReader(many);
+    expect(reader.text([1, 2, 3])).toBe("c");
+    expect(reader.submessage([1])).toBe(reader.submessage([1])); // read once
   });
 
   it("takes the last occurrence of a string", () => {
@@ -52,7 +77,7 @@ describe("reading the protobuf wire", () => {
     ["a group", [0x0b, 0x0c]],
     ["a number of eleven bytes", [0x08, ...Array.from({ length: 10 }, () => 0x80), 0x01]],
   ])("refuses %s with an error of kind decode", (_, bytes) => {
-    expect(() => [...fields(Buffer.from(bytes))]).toThrow(expect.objectContaining({ kind: "decode" }));
+    expect(() => fields(Buffer.from(bytes))).toThrow(expect.objectContaining({ kind: "decode" }));
   });
 
   it("never throws anything else, and never reads outside the message", () => {

@@ -1,22 +1,11 @@
 /**
- * Reads the protobuf wire without decoding messages: a walk over the fields of one level that copies nothing.
- * What cannot be parsed is an error of kind `decode`; unknown fields are simply walked over.
+ * Reads the protobuf wire without decoding messages: a walk over the fields of one level that copies nothing and
+ * makes no object for a field, since 16 MiB can hold eight million of them. What cannot be parsed is an error of
+ * kind `decode`; unknown fields are simply walked over.
  */
 import { TrivetError } from "../../errors.ts";
 
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
-
-/** One field occurrence. For `bytes` (strings, messages) the value is `message.subarray(valueStart, end)`. */
-export interface Field {
-  readonly number: number;
-  readonly type: number;
-  /** Offset of the tag. */
-  readonly start: number;
-  /** Offset behind the tag and, for `bytes`, behind the length. */
-  readonly valueStart: number;
-  /** Offset behind the value. */
-  readonly end: number;
-}
 
 const MAX_VARINT_BYTES = 10;
 
@@ -25,82 +14,141 @@ function malformed(why: string, offset: number): TrivetError {
   return new TrivetError({ kind: "decode", op: "protobuf.read", subject, message: `${why} at ${subject}` });
 }
 
-/** A varint as a number (exact up to 2^53, which tags and lengths never reach) and the offset behind it. */
-function readVarint(message: Uint8Array, offset: number): { value: number; end: number } {
-  let value = 0;
-  let scale = 1;
-  for (let index = 0; index < MAX_VARINT_BYTES; index += 1) {
-    const byte = message[offset + index];
-    if (byte === undefined) throw malformed("the message ends within a number", offset);
-    value += (byte & 0x7f) * scale;
-    scale *= 128;
-    if (byte < 0x80) return { value, end: offset + index + 1 };
-  }
-  throw malformed("a number is longer than ten bytes", offset);
-}
+/** The fields of one message, in the order of the wire. It stands on none until `next` is called. */
+export class FieldWalk {
+  number = 0;
+  type = 0;
+  /** Offset of the tag. */
+  start = 0;
+  /** Offset behind the tag and, for `bytes`, behind the length. */
+  valueStart = 0;
+  /** Offset behind the value. For `bytes` (strings, messages) that is `message.subarray(valueStart, end)`. */
+  end = 0;
+  readonly #message: Uint8Array;
+  #offset = 0;
 
-function valueEnd(message: Uint8Array, type: number, offset: number): { valueStart: number; end: number } {
-  switch (type) {
-    case wireType.varint:
-      return { valueStart: offset, end: readVarint(message, offset).end };
-    case wireType.fixed64:
-      return { valueStart: offset, end: offset + 8 };
-    case wireType.bytes: {
-      const { value: length, end } = readVarint(message, offset);
-      return { valueStart: end, end: end + length };
+  constructor(message: Uint8Array) {
+    this.#message = message;
+  }
+
+  /** Goes to the next field; false behind the last one. */
+  next(): boolean {
+    if (this.end >= this.#message.length) return false;
+    this.start = this.end;
+    this.#offset = this.start;
+    const tag = this.#varint();
+    this.number = Math.floor(tag / 8);
+    this.type = tag % 8;
+    if (this.number === 0) throw malformed("field number 0", this.start);
+    this.#readValue();
+    if (this.end > this.#message.length) throw malformed("the message ends within a field", this.start);
+    return true;
+  }
+
+  #readValue(): void {
+    this.valueStart = this.#offset;
+    switch (this.type) {
+      case wireType.varint:
+        this.#varint();
+        this.end = this.#offset;
+        return;
+      case wireType.fixed64:
+        this.end = this.#offset + 8;
+        return;
+      case wireType.bytes: {
+        const length = this.#varint();
+        this.valueStart = this.#offset;
+        this.end = this.#offset + length;
+        return;
+      }
+      case wireType.fixed32:
+        this.end = this.#offset + 4;
+        return;
+      default:
+        throw malformed(`wire type ${this.type} is not one that the API uses`, this.start);
     }
-    case wireType.fixed32:
-      return { valueStart: offset, end: offset + 4 };
-    default:
-      throw malformed(`wire type ${type} is not one that the API uses`, offset);
+  }
+
+  /** A number at the offset, which moves behind it. Exact up to 2^53, which tags and lengths never reach. */
+  #varint(): number {
+    const start = this.#offset;
+    let value = 0;
+    let scale = 1;
+    for (let index = start; index < start + MAX_VARINT_BYTES; index += 1) {
+      const byte = this.#message[index];
+      if (byte === undefined) throw malformed("the message ends within a number", start);
+      value += (byte & 0x7f) * scale;
+      scale *= 128;
+      if (byte < 0x80) {
+        this.#offset = index + 1;
+        return value;
+      }
+    }
+    throw malformed("a number is longer than ten bytes", start);
   }
 }
 
-/** The fields of one message, in the order of the wire. */
-export function* fields(message: Uint8Array): Generator<Field, void, undefined> {
+/** Calls `visit` with where every value of a `bytes` field (string, message, map entry) lies, in order. */
+export function eachValue(
+  message: Uint8Array,
+  number: number,
+  visit: (start: number, end: number) => void,
+): void {
+  const walk = new FieldWalk(message);
+  while (walk.next()) {
+    if (walk.number === number && walk.type === wireType.bytes) visit(walk.valueStart, walk.end);
+  }
+}
+
+/** All occurrences of a submessage, joined: to protobuf, concatenation is merging. Undefined where there is none. */
+function joined(message: Buffer, number: number): Buffer | undefined {
+  let count = 0;
+  let length = 0;
+  let last = 0;
+  eachValue(message, number, (start, end) => {
+    count += 1;
+    length += end - start;
+    last = start;
+  });
+  if (count === 0) return undefined;
+  if (count === 1) return message.subarray(last, last + length);
+  const all = Buffer.alloc(length);
   let offset = 0;
-  while (offset < message.length) {
-    const tag = readVarint(message, offset);
-    const number = Math.floor(tag.value / 8);
-    const type = tag.value % 8;
-    if (number === 0) throw malformed("field number 0", offset);
-    const { valueStart, end } = valueEnd(message, type, tag.end);
-    if (end > message.length) throw malformed("the message ends within a field", offset);
-    yield { number, type, start: offset, valueStart, end };
-    offset = end;
-  }
+  eachValue(message, number, (start, end) => {
+    if (end > start) offset += message.copy(all, offset, start, end);
+  });
+  return all;
 }
 
-/** Every value of a `bytes` field (string, message, map entry), in order. */
-export function values(message: Uint8Array, number: number): Uint8Array[] {
-  const found: Uint8Array[] = [];
-  for (const field of fields(message)) {
-    if (field.number === number && field.type === wireType.bytes) {
-      found.push(message.subarray(field.valueStart, field.end));
-    }
-  }
-  return found;
-}
+/** One message that is read at several paths of field numbers: what lies on the way is looked for once. */
+export class MessageReader {
+  readonly #message: Buffer;
+  readonly #submessages = new Map<string, Buffer | undefined>();
 
-/**
- * A singular submessage at a path of field numbers; undefined where it is absent. All occurrences on the way are
- * joined first: to protobuf, concatenation is merging.
- */
-export function submessage(message: Uint8Array, path: readonly number[]): Uint8Array | undefined {
-  let current: Uint8Array | undefined = message;
-  for (const number of path) {
-    const parts: Uint8Array[] = values(current, number);
-    if (parts.length === 0) return undefined;
-    current = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    if (current === undefined) return undefined;
+  constructor(message: Uint8Array) {
+    this.#message = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
   }
-  return current;
-}
 
-/** A singular string at a path of field numbers: the last occurrence wins. Empty where it is absent. */
-export function text(message: Uint8Array, path: readonly number[]): string {
-  const holder = submessage(message, path.slice(0, -1));
-  const last = path.at(-1);
-  const value = holder && last !== undefined ? values(holder, last).at(-1) : undefined;
-  return value ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8") : "";
+  /** A singular submessage; undefined where it is absent. */
+  submessage(path: readonly number[]): Buffer | undefined {
+    const last = path.at(-1);
+    if (last === undefined) return this.#message;
+    const key = path.join(".");
+    if (this.#submessages.has(key)) return this.#submessages.get(key);
+    const holder = this.submessage(path.slice(0, -1));
+    const found = holder && joined(holder, last);
+    this.#submessages.set(key, found);
+    return found;
+  }
+
+  /** A singular string: the last occurrence wins. Empty where it is absent. */
+  text(path: readonly number[]): string {
+    const holder = this.submessage(path.slice(0, -1));
+    if (!holder) return "";
+    let [from, to] = [0, 0];
+    eachValue(holder, path.at(-1) ?? 0, (start, end) => {
+      [from, to] = [start, end];
+    });
+    return holder.toString("utf8", from, to);
+  }
 }

@@ -55,6 +55,18 @@ describe("edited requests", () => {
     expect(wire.problems()).toEqual([]);
   });
 
+  it("take memory for what has come, not for what their prefix says will come", () => {
+    const wire = startWire({ hooks: holding(forward).hooks });
+    const start = message(Buffer.alloc(1 << 20)).subarray(0, 6);
+    const before = process.memoryUsage().arrayBuffers;
+    for (let id = 1; id < 400; id += 2) {
+      wire.fromClient(request(id, PATH), data(id, start));
+    }
+    expect(wire.machine.streams).toBe(200);
+    const mebibytes = (process.memoryUsage().arrayBuffers - before) / (1 << 20);
+    expect(mebibytes).toBeLessThan(50);
+  });
+
   it("that may pass unchanged go on as the very frame that came, padding included", () => {
     const wire = startWire({ hooks: holding(forward).hooks });
     const frame = data(1, message(Buffer.from("abc")), { padding: 3, endStream: true });

@@ -11,9 +11,6 @@ import { chargeHeld, enqueue, flushStream, passData, releaseHeld } from "./sende
 import type { TapState } from "./tap-state.ts";
 import { Mode, type OwnStatus, type TapStream } from "./tap-stream.ts";
 
-/** Up to here the buffer is made as large as the prefix says at once; a larger one grows as bytes come in. */
-const TRUSTED_BYTES = 1 << 20;
-
 /** DATA for a stream whose message is not decided on yet. Its length is already taken off `cli`. */
 export function holdData(tap: TapState, stream: TapStream, data: DataPayload): void {
   if (Number.isNaN(stream.holdStartMs)) stream.holdStartMs = tap.deps.nowMs();
@@ -73,13 +70,12 @@ function gather(tap: TapState, stream: TapStream, bytes: Buffer): void {
   stream.heldBytes = needed;
 }
 
-/** Doubles beyond 1 MiB: a prefix alone must not make us allocate what may never come. */
+/** Doubles up to what the prefix says: the prefix alone must not make us allocate what may never come. */
 function capacityFor(stream: TapStream, bytes: Buffer, needed: number): number {
   const first = stream.held ?? bytes;
   const known = (stream.held === undefined ? bytes.length : stream.heldBytes) >= MESSAGE_PREFIX_BYTES;
-  const whole = known ? framedBytes(first, 0) : 0;
-  if (whole <= TRUSTED_BYTES) return Math.max(needed, whole, MESSAGE_PREFIX_BYTES);
-  return Math.max(needed, Math.min(whole, Math.max(TRUSTED_BYTES, 2 * (stream.held?.length ?? 0))));
+  const whole = known ? framedBytes(first, 0) : MESSAGE_PREFIX_BYTES;
+  return Math.max(needed, Math.min(whole, 2 * needed));
 }
 
 /** The message came in one frame: if it may pass, so may the frame. */

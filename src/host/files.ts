@@ -5,6 +5,7 @@
 import { constants } from "node:fs";
 import * as fs from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { isKind } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { Syscalls } from "./syscall.ts";
@@ -190,13 +191,19 @@ export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
 /** Makes every missing directory on the way to `path`; those that exist stay as they are. */
 export async function ensureDirectory(files: Files, path: string, mode: number): Promise<void> {
   try {
+    return await mkdirUnlessThere(files, path, mode);
+  } catch (error) {
+    if (!isKind(error, "not-found") || dirname(path) === path) throw error;
+  }
+  await ensureDirectory(files, dirname(path), mode);
+  await mkdirUnlessThere(files, path, mode); // once: where it cannot be made, it cannot be made the second time
+}
+
+async function mkdirUnlessThere(files: Files, path: string, mode: number): Promise<void> {
+  try {
     await files.mkdir(path, mode);
   } catch (error) {
-    const kind = (error as { kind?: string }).kind;
-    if (kind === "conflict" && (await files.stat(path)).kind === "directory") return;
-    if (kind !== "not-found" || dirname(path) === path) throw error;
-    await ensureDirectory(files, dirname(path), mode);
-    await ensureDirectory(files, path, mode);
+    if (!isKind(error, "conflict") || (await files.stat(path)).kind !== "directory") throw error;
   }
 }
 

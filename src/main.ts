@@ -3,7 +3,9 @@
  * nothing of the rest and a CNI call starts fast.
  */
 import { Command, CommanderError } from "commander";
+import { print } from "./commands/print.ts";
 import { TrivetError } from "./errors.ts";
+import { version } from "./version.ts";
 
 /** What a verb's module exports: adds its flags, its help and its action. */
 export interface Verb {
@@ -48,13 +50,17 @@ const exitCodes = { failure: 1, usage: 2 } as const;
 async function createProgram(argv: readonly string[]): Promise<Command> {
   const program = new Command("trivet")
     .description("Trivet: CSI local volumes, CNI pod network and CRI proxy for a Kubernetes node")
+    .version(`trivet ${version}`, "--version", "print the version")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [verb]", "show the help of a verb")
+    .configureOutput({ writeOut: print })
     .showSuggestionAfterError()
     .showHelpAfterError("(--help shows all verbs and flags)")
     .exitOverride();
   // Help for a verb needs its flags; all the others need only a line.
   const wanted = argv[0] === "help" ? argv[1] : argv[0];
   for (const [name, { summary, load }] of Object.entries(verbs)) {
-    const command = program.command(name).description(summary).exitOverride().showSuggestionAfterError();
+    const command = program.command(name).description(summary);
     if (name === wanted) (await load()).define(command);
   }
   return program;

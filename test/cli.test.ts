@@ -83,6 +83,24 @@ describe("trivet", { concurrent: true }, () => {
     const [text, json] = await Promise.all([trivet(["version"]), trivet(["version", "-o", "json"])]);
     expect(text.stdout).toMatch(/^trivet \d+\.\d+\.\d+ \(Node\.js 2[4-9]\./);
     expect(JSON.parse(json.stdout)).toMatchObject({ trivet: packageFile.version });
+    expect((await trivet(["--version"])).stdout).toBe(`trivet ${packageFile.version}\n`);
+  });
+
+  it("refuses a form of the version that it does not know", async () => {
+    const { code, stderr } = await trivet(["version", "-o", "yaml"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("Allowed choices are json");
+  });
+
+  it.each([
+    ["help", "cri --help"],
+    ["settings", "cri --print-config"],
+  ])("takes it for no error that the reader of its %s goes away", async (_, args) => {
+    const { stdout, stderr } = await run("/bin/sh", [
+      "-c",
+      `{ ${program} ${args}; echo "ended with $?" >&2; } | true`,
+    ]);
+    expect({ stdout, stderr }).toEqual({ stdout: "", stderr: "ended with 0\n" });
   });
 
   it("shows leases as a table and as JSON, also where there are none", async () => {

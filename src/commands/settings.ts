@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { type ConfigSources, loadConfig } from "../config/load.ts";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "../host/errno.ts";
+import { print } from "./print.ts";
 
 export interface Setting {
   /** Its place in the file, such as `cri.listen`. */
@@ -94,6 +95,6 @@ export async function readSettings<Schema extends v.GenericSchema>(
 /** Writes the settings in force to stdout if `--print-config` was given; true if so. */
 export function printSettings(command: Command, effective: Readonly<Record<string, unknown>>): boolean {
   if (command.getOptionValue("printConfig") !== true) return false;
-  process.stdout.write(stringify(effective));
+  print(stringify(effective));
   return true;
 }

@@ -4,6 +4,7 @@ import type { CriConfig } from "../config/cri.ts";
 import { createCalls } from "../cri/calls.ts";
 import type { RuntimePolicy } from "../cri/policy/schema.ts";
 import type { CallRecord } from "../cri/record/call-record.ts";
+import { createMethodLabels } from "../cri/record/method-labels.ts";
 import { createProxy } from "../cri/tap/proxy.ts";
 import { listenUnix } from "../host/unix-socket.ts";
 import type { HealthServer } from "../observe/health.ts";
@@ -26,6 +27,7 @@ async function startObservers(config: CriConfig, log: Log): Promise<Observers> {
     import("../observe/health.ts"),
   ]);
   const metrics = createMetrics();
+  const labelOf = createMethodLabels();
   const observe = metrics.callObserver("trivet_cri", "CRI calls through the proxy");
   const health: HealthServer = await startHealthServer({
     ...config.metricsAddress,
@@ -36,9 +38,7 @@ async function startObservers(config: CriConfig, log: Log): Promise<Observers> {
   return {
     record(record) {
       callLog.write(record);
-      // A path that is no CRI method may be anything: it must not become a label each.
-      const method = record.method.startsWith("/") ? "other" : record.method;
-      observe({ method, code: record.status, durationMs: record.totalMs });
+      observe({ method: labelOf(record.method), code: record.status, durationMs: record.totalMs });
     },
     async stop() {
       await health.stop();

@@ -1,28 +1,31 @@
 /** Reads the policy files of a directory, in the order of their names. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parsePolicies, type RuntimePolicy } from "../cri/policy/schema.ts";
+import { type PolicySource, parsePolicies, type RuntimePolicy } from "../cri/policy/schema.ts";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "../host/errno.ts";
 
 /** All or nothing: an unreadable directory or one bad file is an error of kind `invalid` with every problem. */
 export async function readPolicyDirectory(directory: string): Promise<RuntimePolicy[]> {
-  try {
-    const files = (await readdir(directory)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
-    const sources = await Promise.all(
-      files.map(async (file) => ({ file, text: await readFile(join(directory, file), "utf8") })),
-    );
-    return parsePolicies(sources);
-  } catch (error) {
-    if (error instanceof TrivetError) throw error;
-    const { message } = fromNodeError(error, "policy.read", directory);
-    const text = `the policies cannot be read: ${message}`;
-    throw new TrivetError({
-      kind: "invalid",
-      op: "policy.read",
-      subject: directory,
-      message: text,
-      cause: error,
-    });
+  const problems: string[] = [];
+  const note = (error: unknown, path: string) => {
+    problems.push(fromNodeError(error, "policy.read", path).message);
+  };
+  const names = await readdir(directory).catch((error: unknown) => {
+    note(error, directory);
+    return [];
+  });
+  const sources: PolicySource[] = [];
+  for (const file of names.filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort()) {
+    const path = join(directory, file);
+    const text = await readFile(path, "utf8").catch((error: unknown) => note(error, path));
+    if (text !== undefined) sources.push({ file, text });
   }
+  if (problems.length === 0) return parsePolicies(sources);
+  throw new TrivetError({
+    kind: "invalid",
+    op: "policy.read",
+    subject: directory,
+    message: `the policies cannot be read:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
+  });
 }

@@ -91,16 +91,17 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
     nonce: pending.claim,
   };
   await makeNetworkDirectories(deps.files, paths);
-  await ensureForwarding(deps, log);
-  if (config.ipMasq) {
-    await context.masquerade.ensure(config.rangeSets.flat().map(({ subnet }) => subnet));
-  }
   signal.throwIfAborted();
   undo.register(async () => {
     await unclaimAttachment(staging, pending);
   });
   await claimRecord(deps, staging, pending);
   const addresses = await leaseAddresses({ context, staging, config, attachment: pending, undo });
+  // Only now: an ADD that has no room or no address must not have touched the kernel.
+  await ensureForwarding(deps, log);
+  if (config.ipMasq) {
+    await context.masquerade.ensure(config.rangeSets.flat().map(({ subnet }) => subnet));
+  }
   const attachment = { ...pending, addresses };
   const routes = effectiveRoutes(config.routes);
   await attachRouted({ netlink: deps.netlink, netns, attachment, routes, mtu: config.mtu, undo, signal });

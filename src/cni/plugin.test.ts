@@ -71,6 +71,77 @@ test("forwarding that was off is switched on and said once; that is on is left a
   expect(lines.filter(({ message }) => message.includes("forwarding"))).toHaveLength(1);
 });
 
+test("an ADD to a full disk is code 5 with a remedy, and has touched neither kernel nor rules", async () => {
+  const node = nodeWithPod();
+  const { deps } = node.boot();
+  const full = async (path: string) => {
+    throw errnoError("ENOSPC", "file.create", path);
+  };
+  for (const effect of ["mkdir", "create"]) {
+    const files = new Proxy(deps.files, {
+      get: (target, key) => {
+        const value: unknown = key === effect ? full : Reflect.get(target, key);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const plugin = createPlugin({ deps: { ...deps, files }, log: silentLog });
+    const call = { env: env("ADD"), stdin: JSON.stringify({ ...network, ipMasq: true }) };
+    const { exitCode, stdout } = await plugin.call(call);
+    expect([exitCode, JSON.parse(stdout)]).toMatchObject([
+      1,
+      { code: 5, msg: expect.stringMatching(/ENOSPC.*stateDir/) },
+    ]);
+    expect(await plugin.call({ env: env("DEL"), stdin })).toEqual({ exitCode: 0, stdout: "" });
+  }
+  expect(node.sysctls.get("net.ipv4.ip_forward")).toBe("0");
+  expect(node.tables.size).toBe(0);
+  expect(node.stateFiles()).toEqual([]);
+});
+
+test("a kernel without nf_tables is code 2, which names the key, its value and the way out", async () => {
+  const { deps } = nodeWithPod().boot();
+  const nft = {
+    ...deps.nft,
+    readMasquerade: async () => {
+      throw errnoError("EPROTONOSUPPORT", "socket", "fd -1");
+    },
+  };
+  const plugin = createPlugin({ deps: { ...deps, nft }, log: silentLog });
+  const { stdout } = await plugin.call({
+    env: env("ADD"),
+    stdin: JSON.stringify({ ...network, ipMasq: true }),
+  });
+  expect(JSON.parse(stdout)).toMatchObject({
+    code: 2,
+    msg: expect.stringMatching(/ipMasq is true.*nf_tables/),
+  });
+});
+
+test("forwarding that cannot be switched on is code 5, with what to type", async () => {
+  const { deps } = nodeWithPod().boot();
+  const sysctl = {
+    ...deps.sysctl,
+    write: async (name: string) => {
+      throw errnoError("EROFS", "sysctl.write", name);
+    },
+  };
+  const plugin = createPlugin({ deps: { ...deps, sysctl }, log: silentLog });
+  const { stdout } = await plugin.call({ env: env("ADD"), stdin });
+  expect(JSON.parse(stdout)).toMatchObject({
+    code: 5,
+    msg: expect.stringContaining("sysctl -w net.ipv4.ip_forward=1"),
+  });
+});
+
+test("a link that is too small for IPv6, or a host without it, is no obstacle", async () => {
+  const plugin = createPlugin({ deps: nodeWithPod().boot().deps, log: silentLog });
+  const { exitCode } = await plugin.call({
+    env: env("ADD"),
+    stdin: JSON.stringify({ ...network, mtu: 1_000 }),
+  });
+  expect(exitCode).toBe(0);
+});
+
 test("without ipMasq no rule is touched", async () => {
   const node = nodeWithPod();
   await createPlugin({ deps: node.boot().deps, log: silentLog }).call({ env: env("ADD"), stdin });

@@ -24,6 +24,8 @@ describe("errnoError", () => {
     ["EDQUOT", "exhausted"],
     ["ECONNREFUSED", "unavailable"],
     ["EOPNOTSUPP", "unsupported"],
+    ["EAFNOSUPPORT", "unsupported"],
+    ["EPROTONOSUPPORT", "unsupported"],
     ["EIO", "io"],
     ["EPERM", "io"],
     ["EROFS", "io"],

@@ -25,6 +25,8 @@ const kindByName: Readonly<Record<string, Kind>> = {
   EPIPE: "unavailable",
   ECANCELED: "cancelled",
   EOPNOTSUPP: "unsupported",
+  EAFNOSUPPORT: "unsupported",
+  EPROTONOSUPPORT: "unsupported",
   ENOSYS: "unsupported",
 };
 

@@ -69,6 +69,8 @@ describe("errors", () => {
     ["an interface name that is too long", { CNI_IFNAME: "a-name-of-16-byt" }, "CNI_IFNAME"],
     ["an interface name with a colon", { CNI_IFNAME: "eth:0" }, "CNI_IFNAME"],
     ["an interface name with a space", { CNI_IFNAME: "eth 0" }, "CNI_IFNAME"],
+    ["an interface name that the kernel takes for a pattern", { CNI_IFNAME: "eth%d" }, "CNI_IFNAME"],
+    ["an interface name that stands for all interfaces", { CNI_IFNAME: "all" }, "CNI_IFNAME"],
     ["an interface name that is a directory", { CNI_IFNAME: ".." }, "CNI_IFNAME"],
     ["a namespace that is not there", { CNI_NETNS: "/run/netns/none" }, "CNI_NETNS"],
     ["arguments that are no pairs", { CNI_ARGS: "K8S_POD_NAME" }, "CNI_ARGS"],

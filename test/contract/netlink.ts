@@ -118,6 +118,16 @@ export const netlinkContract: readonly NetlinkCase[] = [
       }),
   })),
   {
+    title: "link.no-address-generation of an interface that is too small for IPv6 is unsupported",
+    run: (subject) =>
+      withEnds(subject, async ({ host, pair }) => {
+        await host.apply([{ ...pair, mtu: 1_000 }]);
+        await expect(
+          host.apply([{ op: "link.no-address-generation", name: "tvhost" }]),
+        ).rejects.toMatchObject({ kind: "unsupported", subject: "tvhost" });
+      }),
+  },
+  {
     title: "a batch goes on after a change that fails, and reports the first failure",
     run: (subject) =>
       withEnds(subject, async ({ pod }) => {

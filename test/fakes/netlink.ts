@@ -170,7 +170,10 @@ function apply(namespace: FakeNamespace, change: RouteChange): void {
       namespace.requireLink(change.op, change.name).up = true;
       return;
     case "link.no-address-generation":
-      namespace.requireLink(change.op, change.name);
+      // Below IPv6's smallest MTU the kernel takes IPv6 away from the link.
+      if (namespace.requireLink(change.op, change.name).mtu < 1_280) {
+        throw errnoError("EAFNOSUPPORT", change.op, change.name);
+      }
       return;
     case "address.add":
       namespace.addAddress(change);

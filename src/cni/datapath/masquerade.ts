@@ -2,7 +2,7 @@
  * Masquerade of the pod networks: one static rule over a set, in a table of our own. A pod never changes it, neither by
  * coming nor by going; networks are only ever added. `Nft.removeTable(masqueradeTable)` takes it all away.
  */
-import { isKind } from "../../errors.ts";
+import { asTrivetError, isKind, TrivetError } from "../../errors.ts";
 import type { MasqueradeState, Nft } from "../../host/nft.ts";
 import { contains, formatNetwork, type IpNetwork, networkOf, parseCidr } from "../ipam/address.ts";
 
@@ -44,6 +44,15 @@ function holds(wider: IpNetwork, narrower: IpNetwork): boolean {
   return wider.prefixLength <= narrower.prefixLength && contains(wider, narrower.base);
 }
 
+/** Kind `unsupported`, which needs key and value, where the kernel lacks nf_tables; otherwise as it was. */
+function explain(error: unknown): never {
+  const { kind, op, subject, message } = asTrivetError(error, "nft.masquerade", masqueradeTable);
+  throw new TrivetError({
+    ...{ kind, op, subject, cause: error },
+    message: `ipMasq is true, and the kernel refuses the rule (${message}): load its modules nf_tables and nft_masq, or set ipMasq to false`,
+  });
+}
+
 /** Another process may change the set between our look and our write: look again, a few times. */
 const TRIES = 3;
 
@@ -68,7 +77,7 @@ export function createMasquerade(nft: Nft): Masquerade {
       const turn = last.then(async () => {
         const rest = missing();
         if (rest.length === 0) return;
-        await install(rest, TRIES);
+        await install(rest, TRIES).catch(explain);
         for (const network of rest) known.add(formatNetwork(network));
       });
       last = turn.catch(() => undefined); // whoever asked gets the failure; the next one tries again

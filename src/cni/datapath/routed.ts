@@ -69,10 +69,8 @@ async function configure(host: RouteConnection, options: RoutedOptions): Promise
   const { attachment, signal, netlink, netns, routes } = options;
   const { addresses, hostLink: name, ifname } = attachment;
   signal.throwIfAborted();
-  await host.apply([
-    { op: "link.no-address-generation", name },
-    { op: "link.up", name },
-  ]);
+  await withoutAddressGeneration(host, name);
+  await host.apply([{ op: "link.up", name }]);
   const hostLink = await requireLink(host, name);
   signal.throwIfAborted();
   const pod = netlink.connect(netns);
@@ -88,6 +86,15 @@ async function configure(host: RouteConnection, options: RoutedOptions): Promise
     await host.apply(planHostSide({ podLink, hostLink, addresses }));
   } finally {
     pod.close();
+  }
+}
+
+/** Where the kernel has no IPv6, or the MTU leaves no room for it, nothing would be generated either. */
+async function withoutAddressGeneration(host: RouteConnection, name: string): Promise<void> {
+  try {
+    await host.apply([{ op: "link.no-address-generation", name }]);
+  } catch (error) {
+    if (!isKind(error, "unsupported")) throw error;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { isKind } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
+import { needingRoom } from "../state/room.ts";
 
 /** Wide enough for any IPv6 pool; a fixed width lets a shorter number overwrite a longer one. */
 const WIDTH = 40;
@@ -58,7 +59,7 @@ async function writeCursor(files: Files, path: string, place: bigint): Promise<v
     }
   } catch (error) {
     if (!isKind(error, "not-found")) throw error;
-    await files.create(path, content, FILE_MODE).catch((failure: unknown) => {
+    await needingRoom(files.create(path, content, FILE_MODE)).catch((failure: unknown) => {
       if (!isKind(failure, "conflict")) throw failure;
     });
   }

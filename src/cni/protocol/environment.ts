@@ -73,12 +73,15 @@ export function parseCall(command: "ADD" | "DEL" | "CHECK", env: Environment): A
   return { command, containerId, ifname, netns, netnsOverride, pod };
 }
 
-/** The rules of libcni's ValidateInterfaceName, which are the kernel's. */
+/** The rules of libcni's ValidateInterfaceName, and names that the kernel takes for something else. */
 function ifnameProblem(ifname: string): string | undefined {
   if (Buffer.byteLength(ifname) > MAX_IFNAME_BYTES) {
     return `an interface name has at most ${MAX_IFNAME_BYTES} bytes`;
   }
   if (ifname === "." || ifname === "..") return "this name is a directory";
+  if (ifname === "all" || ifname === "default")
+    return "the kernel's settings use this name for every interface";
+  if (ifname.includes("%")) return "it must not hold a percent sign: the kernel would number it";
   if (/[/:\s]/.test(ifname)) return "it must not hold a slash, a colon or white space";
   return undefined;
 }

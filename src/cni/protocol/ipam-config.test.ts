@@ -54,6 +54,15 @@ describe("what is refused", () => {
     ["a range without a subnet", "invalid", "ipam.ranges[0][0].subnet is missing", set({})],
     ["host bits", "invalid", "the network is 10.1.2.0/24", set({ subnet: "10.1.2.9/24" })],
     ["a /31", "invalid", "too small", set({ subnet: "10.1.2.0/31" })],
+    ["every address there is", "invalid", "0.0.0.0/8", set({ subnet: "0.0.0.0/0" })],
+    ["loopback addresses", "invalid", "127.0.0.0/8", set({ subnet: "127.0.0.0/16" })],
+    [
+      "link-local addresses, the gateway among them",
+      "invalid",
+      "169.254.0.0/16",
+      set({ subnet: "169.254.1.0/24" }),
+    ],
+    ["multicast addresses", "invalid", "224.0.0.0/4", set({ subnet: "224.0.0.0/24" })],
     ["a start outside", "invalid", "rangeStart", set({ subnet, rangeStart: "10.1.3.1" })],
     ["a broadcast address as end", "invalid", "rangeEnd", set({ subnet, rangeEnd: "10.1.2.255" })],
     ["a gateway that is no address", "invalid", "gateway", set({ subnet, gateway: "first" })],
@@ -67,6 +76,12 @@ describe("what is refused", () => {
     ["overlapping sets", "invalid", "overlap", { ranges: [[{ subnet }], [{ subnet }]] }],
     ["a misspelt key", "unsupported", "ipam.ranges[0][0].rangestart", set({ subnet, rangestart: "x" })],
     ["a route without dst", "invalid", "routes[0].dst", { ...set({ subnet }), routes: [{}] }],
+    [
+      "a route through a gateway that is no host",
+      "invalid",
+      'ipam.routes[0].gw is "224.0.0.1"',
+      { ...set({ subnet }), routes: [{ dst: "10.0.0.0/8", gw: "224.0.0.1" }] },
+    ],
     ["routes that are no list", "invalid", "ipam.routes", { ...set({ subnet }), routes: {} }],
     [
       "a key of a route that 1.1.0 added",

@@ -28,7 +28,18 @@ export interface IpamConfig {
 
 const rangeKeys = ["subnet", "rangeStart", "rangeEnd", "gateway"] as const;
 const routeKeys = ["dst", "gw"] as const;
+/** No host has such an address (RFC 6890): "this network", loopback, multicast. */
+const noHosts = networks("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4");
+/** Nor can a pod have a link-local one: the gateway of every pod is among them. */
+const noPods = [...noHosts, ...networks("169.254.0.0/16")];
 const NOT_YET_IPV6 = "IPv6 is not in this release, use an IPv4 network";
+
+function networks(...texts: string[]): IpNetwork[] {
+  return texts.flatMap((text) => {
+    const cidr = parseCidr(text);
+    return cidr ? [networkOf(cidr)] : [];
+  });
+}
 
 /** Reports to `problems` instead of throwing; what it gives is meaningless if it reported any. */
 export function parseIpam(value: unknown, problems: Problems): IpamConfig {
@@ -119,6 +130,11 @@ function parseSubnet(value: unknown, path: string, problems: Problems): IpNetwor
     problems.invalid(path, value, `it has host bits set, the network is ${formatNetwork(network)}`);
     return undefined;
   }
+  const special = noPods.find((one) => overlap(one, network));
+  if (special) {
+    problems.invalid(path, value, `it overlaps ${formatNetwork(special)}, whose addresses no pod can have`);
+    return undefined;
+  }
   if (cidr.prefixLength > 30) {
     problems.invalid(path, value, "it is too small: a /30 is the smallest network with room for a pod");
     return undefined;
@@ -186,7 +202,9 @@ function parseRoute(value: unknown, path: string, problems: Problems): PodRoute[
     problems.unsupported(`${path}.dst`, value.dst, NOT_YET_IPV6);
   }
   if (hasGateway && !gateway) problems.invalid(`${path}.gw`, value.gw, "it must be an address");
-  else if (gateway?.family === 6) problems.unsupported(`${path}.gw`, value.gw, NOT_YET_IPV6);
+  else if (gateway && noHosts.some((network) => contains(network, gateway))) {
+    problems.invalid(`${path}.gw`, value.gw, "it must be the address of a host");
+  } else if (gateway?.family === 6) problems.unsupported(`${path}.gw`, value.gw, NOT_YET_IPV6);
   if (!destination) return [];
   return [{ destination: networkOf(destination), gateway: gateway && formatAddress(gateway) }];
 }

@@ -7,6 +7,7 @@ import { isKind, withCleanupFailure } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import { nullIfAbsent } from "./guard.ts";
 import type { NetworkPaths } from "./paths.ts";
+import { needingRoom } from "./room.ts";
 
 const FILE_MODE = 0o600;
 
@@ -38,7 +39,7 @@ export async function withStaged<T>(
   let result: T;
   let renamed = false;
   try {
-    await files.create(temporary, content, FILE_MODE);
+    await needingRoom(files.create(temporary, content, FILE_MODE));
     result = await use({
       claim: (path) => linkUnlessTaken(files, temporary, path),
       async replace(path) {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { ensureDirectory, type Files } from "../../host/files.ts";
 import type { ContainerInterface } from "../protocol/environment.ts";
 import { nullIfAbsent } from "./guard.ts";
+import { needingRoom } from "./room.ts";
 
 /** One attachment: a container's interface in a network. */
 export interface AttachmentKey extends ContainerInterface {
@@ -57,7 +58,7 @@ export async function makeNetworkDirectories(files: Files, paths: NetworkPaths):
   // Made last, so where it is there they all are: one question in the ordinary case.
   if (await nullIfAbsent(files.stat(paths.staging))) return;
   for (const path of [paths.leases, paths.attachments, paths.staging]) {
-    await ensureDirectory(files, path, DIRECTORY_MODE);
+    await needingRoom(ensureDirectory(files, path, DIRECTORY_MODE));
   }
 }
 

@@ -46,3 +46,16 @@ describe("a demo that is broken off", () => {
     await rm(/ logs +(\S+)\/logs\n/.exec(stdout)?.[1] ?? "", { recursive: true });
   });
 });
+
+describe("the simulated demo on a node that Trivet runs on", () => {
+  it("leaves the leases of the node alone", async () => {
+    // In a mount namespace of its own: what stands for the node's state is on a tmpfs over it.
+    const script = `
+      mkdir -p /run/trivet && mount -t tmpfs none /run/trivet
+      state=/run/trivet/cni/$(cat /proc/sys/kernel/random/boot_id)
+      mkdir -p "$state" && echo kept >"$state/lease"
+      ${program} demo --simulate >&2 && cat "$state/lease"`;
+    const { stdout } = await run("unshare", ["--mount", "sh", "-c", script]);
+    expect(stdout).toBe("kept\n");
+  });
+});

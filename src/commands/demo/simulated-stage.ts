@@ -10,11 +10,13 @@ import { createFakeMounts, type FakeMounts } from "../../../test/fakes/mount.ts"
 import { FakeKernel, FakeProcess } from "../../../test/fakes/netlink.ts";
 import { createFakeNft } from "../../../test/fakes/nft.ts";
 import { createFakeSysctl } from "../../../test/fakes/sysctl.ts";
+import { readBootId } from "../../cni/deps.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { loadConfig } from "../../config/load.ts";
 import { nodeFileSchema } from "../../config/node.ts";
 import { createFiles } from "../../host/files.ts";
 import { createSyscalls } from "../../host/syscall.ts";
+import { createSysctl } from "../../host/sysctl.ts";
 import { createLog } from "../../observe/log.ts";
 import { createCsiDeps } from "../host.ts";
 import { type NodeHost, type NodeServices, startNodeServices } from "../node-services.ts";
@@ -60,7 +62,8 @@ async function createHost(kernel: SimulatedKernel): Promise<NodeHost> {
       netlink: kernel.process.netlink,
       nft: createFakeNft(kernel.nftTables),
       sysctl: createFakeSysctl(kernel.sysctls),
-      bootId: "5117a7ed-0000-4000-8000-000000000000",
+      // The machine's own: state of any other boot counts as left over, and the agent removes it.
+      bootId: await readBootId(createSysctl()),
       nonce: () => randomBytes(8).toString("hex"),
     },
   };

@@ -20,15 +20,18 @@ import { Mode, TapStream } from "./tap-stream.ts";
 export class RequestFields implements FieldSink {
   path = "";
   encoding = "identity";
+  hasLength = false;
 
   clear(): void {
     this.path = "";
     this.encoding = "identity";
+    this.hasLength = false;
   }
 
   field(name: string, value: string): void {
     if (name === ":path") this.path = value;
-    else this.encoding = value;
+    else if (name === "grpc-encoding") this.encoding = value;
+    else this.hasLength = true;
   }
 }
 
@@ -39,6 +42,7 @@ export function openStream(tap: TapState, block: HeaderBlock, fields: RequestFie
   }
   const stream = new TapStream(block.streamId, tap.initialWindowBytes, tap.deps.nowMs());
   stream.encoding = fields.encoding;
+  stream.hasLength = fields.hasLength;
   stream.clientEnded = block.endStream;
   tap.streams.set(stream.id, stream);
   const { connectionId } = tap.deps;

@@ -161,6 +161,18 @@ describe("what a held stream may not send is denied (fail closed)", () => {
     expect(ends.get(1)?.grpcStatus).toBe(8);
   });
 
+  it.each([
+    ["longer", append(Buffer.from("++")), 13],
+    ["of the same length", append(Buffer.alloc(0)), 0],
+  ])("a message that becomes %s, where content-length was sent", (_, edit, status) => {
+    const { hooks, ends } = holding(edit);
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH, [["content-length", "8"]]));
+    wire.fromClient(data(1, message(Buffer.from("abc")), { endStream: true }));
+    wire.fromUpstream(...(status === 0 ? [responseHead(1), trailers(1, 0)] : [settingsAck]));
+    expect(ends.get(1)).toMatchObject({ grpcStatus: status, answeredByTap: status !== 0 });
+  });
+
   it("request trailers", () => {
     const { hooks, ends } = holding(forward);
     const wire = startWire({ hooks });

@@ -127,13 +127,22 @@ function decide(tap: TapState, stream: TapStream, framed: Buffer): EditDecision 
   const message = unframe(framed, { encoding: stream.encoding, maxBytes: maxMessageBytes });
   if (!Buffer.isBuffer(message)) return { action: "deny", ...message };
   try {
-    return stream.call?.edit?.(message) ?? { action: "forward" };
+    const decision = stream.call?.edit?.(message) ?? { action: "forward" };
+    return isLengthKept(stream, framed, decision) ? decision : { action: "deny", ...internal(LENGTH_GIVEN) };
   } catch (error) {
     tap.deps.onHookError(error, "edit");
     return { action: "deny", ...internal("a bug in deciding on this call: see the log") };
   } finally {
     stream.heldMs = tap.deps.nowMs() - stream.holdStartMs;
   }
+}
+
+const LENGTH_GIVEN = "content-length on a request that a policy changes: send it without";
+
+/** HTTP/2 servers reset a stream, or close the connection, when DATA and `content-length` differ. gRPC clients send none. */
+function isLengthKept(stream: TapStream, framed: Buffer, decision: EditDecision): boolean {
+  if (!stream.hasLength || decision.action !== "replace") return true;
+  return decision.message.length + MESSAGE_PREFIX_BYTES === framed.length;
 }
 
 function sendReplaced(

@@ -38,7 +38,7 @@ export interface AwaitedByClient {
   readonly initialWindowBytes: number | undefined;
 }
 
-const REQUEST_FIELDS: ReadonlySet<string> = new Set([":path", "grpc-encoding"]);
+const REQUEST_FIELDS: ReadonlySet<string> = new Set([":path", "grpc-encoding", "content-length"]);
 const RESPONSE_FIELDS: ReadonlySet<string> = new Set([":status", "grpc-status", "grpc-message"]);
 
 /** The books of one connection. Only the modules of this folder write to them. */

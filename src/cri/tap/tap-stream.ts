@@ -43,6 +43,8 @@ export class TapStream {
   heldBytes = 0;
   /** `grpc-encoding` of the request. */
   encoding = "identity";
+  /** The request has a `content-length`, which is upstream by the time its message is decided on. */
+  hasLength = false;
 
   /** END_STREAM seen from either side; for the client also RST_STREAM. */
   clientEnded = false;

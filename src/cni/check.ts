@@ -23,7 +23,7 @@ export async function check(
   config: NetworkConfig,
 ): Promise<readonly string[]> {
   const paths = networkPaths(join(config.stateDir, deps.bootId), config.name);
-  const record = await readAttachment(deps.files, paths.attachment(call));
+  const record = await readAttachment(deps.files, paths, call);
   if (record === undefined || record === "unreadable") {
     throw failure("not-found", call, [`network ${config.name} knows no ${call.ifname} of this container`]);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createFakeNode } from "../../test/fakes/cni-node.ts";
+import { bootId, createFakeNode } from "../../test/fakes/cni-node.ts";
 import type { Clock } from "../host/clock.ts";
 import { errnoError } from "../host/errno.ts";
 import { type Log, type LogFields, silentLog } from "../observe/log.ts";
@@ -115,6 +115,32 @@ test("a kernel without nf_tables is code 2, which names the key, its value and t
     code: 2,
     msg: expect.stringMatching(/ipMasq is true.*nf_tables/),
   });
+});
+
+test.each([
+  ["nothing", ""],
+  ["no record", "c {}"],
+  [
+    "no link's name",
+    '{"containerId":"c1","ifname":"eth0","hostLink":"a-name-that-is-too-long","addresses":[]}',
+  ],
+  [
+    "a path for an address",
+    '{"containerId":"c1","ifname":"eth0","hostLink":"tv1","addresses":["..","10.88.0.2"]}',
+  ],
+  ["an empty address", '{"containerId":"c1","ifname":"eth0","hostLink":"tv1","addresses":[""]}'],
+  ["another type", '{"containerId":"c1","ifname":5,"hostLink":"tv1","addresses":"10.88.0.2"}'],
+  ["somebody else's attachment", '{"containerId":"c2","ifname":"eth0","hostLink":"tv1","addresses":[]}'],
+])("DEL of an attachment whose record holds %s clears away link and lease all the same", async (_, json) => {
+  const node = nodeWithPod();
+  const plugin = createPlugin({ deps: node.boot().deps, log: silentLog });
+  await plugin.call({ env: env("ADD"), stdin });
+  const path = `/run/trivet/cni/${bootId}/pods/attachments/c1:eth0`;
+  await node.files().unlink(path);
+  await node.files().create(path, Buffer.from(json.startsWith("{") ? `c ${json}\n` : json), 0o600);
+  expect(await plugin.call({ env: env("DEL"), stdin })).toEqual({ exitCode: 0, stdout: "" });
+  expect(node.stateFiles()).toEqual([]);
+  expect([...node.kernel.host.links.keys()].filter((name) => name.startsWith("tv"))).toEqual([]);
 });
 
 test("forwarding that cannot be switched on is code 5, with what to type", async () => {

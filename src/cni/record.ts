@@ -19,7 +19,7 @@ type Found = AttachmentRecord | "unreadable" | undefined;
 /** Throws kind `conflict` if the attachment exists, and touches nothing of it; a dead one is cleared away first. */
 export async function claimRecord(deps: CniDeps, staging: Staging, attachment: Attachment): Promise<void> {
   if (await claimAttachment(staging, attachment)) return;
-  const found = await readAttachment(deps.files, staging.paths.attachment(attachment));
+  const found = await readAttachment(deps.files, staging.paths, attachment);
   if (await isAlive(deps, attachment, found)) throw duplicate(attachment, found);
   await clearAttachment(deps, staging.paths, attachment);
   if (await claimAttachment(staging, attachment)) return;
@@ -64,7 +64,7 @@ export async function clearAttachment(
   key: AttachmentKey,
 ): Promise<string[]> {
   const { files, netlink } = deps;
-  const found = await readAttachment(files, paths.attachment(key));
+  const found = await readAttachment(files, paths, key);
   // An address is free only once no route leads to the old pod any more.
   await deleteHostLink(netlink, hostEndOf(key, found));
   const freed: string[] = [];

@@ -3,11 +3,12 @@
  * whatever an ADD made, there is a record that leads to it, and a DEL that finds none has nothing to look for.
  */
 import type { Files } from "../../host/files.ts";
-import type { PodIdentity } from "../protocol/environment.ts";
+import { parseAddress } from "../ipam/address.ts";
+import type { ContainerInterface, PodIdentity } from "../protocol/environment.ts";
 import { type Staging, withStaged } from "./claim.ts";
 import { decodeEntry, type EntryState, encodeEntry, textField } from "./entry.ts";
 import { nullIfAbsent, unlinkGuarded, withGuard } from "./guard.ts";
-import type { AttachmentKey } from "./paths.ts";
+import type { AttachmentKey, NetworkPaths } from "./paths.ts";
 
 /** What is known of an attachment: enough for DEL to work from nothing else. */
 export interface Attachment extends AttachmentKey {
@@ -31,14 +32,20 @@ export interface AttachmentRecord extends Attachment {
   readonly state: EntryState;
 }
 
-/** The record, undefined where there is none, `unreadable` where its content is not ours. */
+/** The record, undefined where there is none, `unreadable` where its content is not that of this attachment. */
 export async function readAttachment(
   files: Files,
-  path: string,
+  paths: NetworkPaths,
+  key: ContainerInterface,
 ): Promise<AttachmentRecord | "unreadable" | undefined> {
-  const bytes = await nullIfAbsent(files.read(path));
-  return bytes && (parseAttachment(bytes) ?? "unreadable");
+  const bytes = await nullIfAbsent(files.read(paths.attachment(key)));
+  if (!bytes) return undefined;
+  const found = parseAttachment(bytes);
+  const isOfKey = found?.containerId === key.containerId && found.ifname === key.ifname;
+  return isOfKey ? found : "unreadable";
 }
+
+const linkName = /^[^/:\s]{1,15}$/;
 
 function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
   const entry = decodeEntry(bytes);
@@ -46,8 +53,9 @@ function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
   const { state, value } = entry;
   const text = (key: string) => textField(value, key);
   const pod = (value.pod ?? {}) as Record<string, unknown>;
-  const addresses = Array.isArray(value.addresses) ? value.addresses : [];
-  if (text("containerId") === "" || text("hostLink") === "") return undefined;
+  // DEL goes by these: a link or a lease of a name that cannot be would keep it from ever succeeding.
+  const addresses = Array.isArray(value.addresses) ? value.addresses : [undefined];
+  if (!addresses.every(isAddress) || !linkName.test(text("hostLink"))) return undefined;
   return {
     state,
     network: text("network"),
@@ -63,10 +71,14 @@ function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
       name: textField(pod, "name"),
       uid: textField(pod, "uid"),
     },
-    addresses: addresses.filter((address) => typeof address === "string"),
+    addresses,
     createdAtMs: typeof value.createdAtMs === "number" ? value.createdAtMs : 0,
     claim: text("claim"),
   };
+}
+
+function isAddress(value: unknown): value is string {
+  return typeof value === "string" && parseAddress(value) !== undefined;
 }
 
 /** Whether the attachment was free; its record is there now, pending. */

@@ -7,6 +7,7 @@ import { createDaemon, type Daemon, socketAnswers } from "../src/commands/demo/d
 import { type FakeContainerd, startFakeContainerd } from "./fakes/containerd/server.ts";
 import { type CriClient, connectCri } from "./fakes/kubelet/cri-client.ts";
 
+const INTERNAL = 13;
 const UNAVAILABLE = 14;
 const SECOND_SIGNAL = 130;
 
@@ -44,47 +45,43 @@ afterEach(async () => {
   await proxy.kill();
 });
 
-/** A call of Version that the runtime answers after `delayMs`; resolves as soon as the runtime has it. */
-async function callInFlight(
-  delayMs: number,
-): Promise<{ readonly outcome: Promise<unknown>; restore(): void }> {
-  const restore = containerd.inject("Version", { delayMs });
+/** A call of Version that the runtime answers after `delayMs`, once the runtime has it. */
+async function callInFlight(delayMs: number): Promise<{ readonly outcome: Promise<unknown> }> {
+  containerd.inject("Version", { delayMs, times: 1 });
   const outcome = client.call("Version").catch((error: unknown) => error);
   await expect.poll(() => containerd.requests.of("Version").length, { timeout: 5_000 }).toBe(1);
-  return { outcome, restore };
+  return { outcome };
 }
 
 describe("a daemon", () => {
   it("lets a call in flight end when it gets SIGTERM, then exits with 0", async () => {
     proxy = createProxyDaemon(10);
     await proxy.start();
-    const { outcome, restore } = await callInFlight(500);
+    const { outcome } = await callInFlight(500);
     expect(await proxy.stop()).toBe(0);
     expect(await outcome).toMatchObject({ version: "0.1.0" });
     expect(await socketAnswers(socket())()).toBe(false);
-    restore();
   });
 
   it("exits with 0 at the end of its time also if a call goes on, which ends with an error", async () => {
     proxy = createProxyDaemon(0.3);
     await proxy.start();
-    const { outcome, restore } = await callInFlight(60_000);
+    const { outcome } = await callInFlight(60_000);
     expect(await proxy.stop()).toBe(0);
     expect(await outcome).toMatchObject({ code: UNAVAILABLE });
-    restore();
   });
 
   it("exits at once at a second signal", async () => {
     proxy = createProxyDaemon(60);
     await proxy.start();
-    const { outcome, restore } = await callInFlight(60_000);
+    const { outcome } = await callInFlight(60_000);
     const { pid = 0 } = proxy;
     const ended = proxy.stop();
     await expect.poll(() => readFile(logFile(), "utf8"), { timeout: 5_000 }).toMatch(/"stopping"\}\n$/);
     process.kill(pid, "SIGINT");
     expect(await ended).toBe(SECOND_SIGNAL);
-    expect(await outcome).toMatchObject({ code: UNAVAILABLE });
-    restore();
+    // Nobody was left to answer. grpc-js calls a connection that the kernel reset INTERNAL, one that it ended UNAVAILABLE.
+    expect([INTERNAL, UNAVAILABLE]).toContain(((await outcome) as { code?: number }).code);
   });
 
   it("replaces the socket that a killed one left behind", async () => {

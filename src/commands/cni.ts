@@ -17,13 +17,15 @@ Example:
   echo '{"cniVersion":"1.0.0"}' | CNI_COMMAND=VERSION trivet cni`,
   );
   command.action(async () => {
-    process.exitCode = await runCni({
+    const exitCode = await runCni({
       env: process.env,
       readStdin,
       writeStdout: (text) => void process.stdout.write(text),
       writeStderr: (text) => void process.stderr.write(text),
       loadDeps: async () => (await import("./host.ts")).createCniDeps(),
     });
+    // The runtime waits for the end of the process, not for the answer: what still runs past its deadline must not keep it.
+    process.exit(exitCode);
   });
 }
 

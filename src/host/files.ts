@@ -5,6 +5,7 @@
 import { constants } from "node:fs";
 import * as fs from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isKind } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -73,6 +74,9 @@ export interface Files {
 }
 
 const LOCK_EX = 2;
+const LOCK_NB = 4;
+const LOCK_POLL_MS = 2;
+const LOCK_POLL_MAX_MS = 50;
 
 async function attempt<T>(op: string, subject: string, effect: () => Promise<T>): Promise<T> {
   try {
@@ -125,6 +129,18 @@ async function createFile(path: string, data: Uint8Array, mode: number): Promise
   }
 }
 
+/** Asks again and again: a waiting flock(2) would hold a thread of the pool, and a few of them every other effect. */
+async function lockFile(fd: number, syscalls: Pick<Syscalls, "flock">): Promise<void> {
+  for (let wait = LOCK_POLL_MS; ; wait = Math.min(2 * wait, LOCK_POLL_MAX_MS)) {
+    try {
+      return await syscalls.flock(fd, LOCK_EX | LOCK_NB);
+    } catch (error) {
+      if (!isKind(error, "busy")) throw error;
+    }
+    await sleep(wait);
+  }
+}
+
 function openFile(path: string, handle: fs.FileHandle, syscalls: Pick<Syscalls, "flock">): OpenFile {
   return {
     stat: () => attempt("file.stat", path, async () => toStat(await handle.stat({ bigint: true }))),
@@ -138,7 +154,7 @@ function openFile(path: string, handle: fs.FileHandle, syscalls: Pick<Syscalls, 
       attempt("file.write", path, async () => {
         await handle.write(data, 0, data.length, position);
       }),
-    lock: () => syscalls.flock(handle.fd, LOCK_EX),
+    lock: () => lockFile(handle.fd, syscalls),
     close: () => handle.close(),
   };
 }

@@ -288,6 +288,23 @@ const behaviour: readonly ContractCase<FilesUnderTest>[] = [
     },
   },
   {
+    title: "any number of waits for a lock hold up nothing else",
+    async run({ files, root }) {
+      await files.create(`${root}/a`, text("x"), 0o600);
+      const holder = await files.open(`${root}/a`);
+      await holder.lock();
+      const waiting = await Promise.all(Array.from({ length: 8 }, () => files.open(`${root}/a`)));
+      const turns = waiting.map(async (file) => {
+        await file.lock();
+        await file.close();
+      });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(String(await files.read(`${root}/a`))).toBe("x");
+      await holder.close();
+      await Promise.all(turns);
+    },
+  },
+  {
     title: "removeTree takes the tree away and leaves what its links point to",
     async run(under) {
       await prepare(under);

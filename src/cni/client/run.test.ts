@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createFakeNode, type FakeNode } from "../../../test/fakes/cni-node.ts";
+import { errnoError } from "../../host/errno.ts";
 import { silentLog } from "../../observe/log.ts";
 import { startCniAgent } from "../agent.ts";
 import type { AgentRequest } from "../protocol/agent-frame.ts";
@@ -158,4 +159,21 @@ test("an answer that cannot be read is a failed ADD", async () => {
   await serve((connection) => connection.end("what?\n"));
   const outcome = await run("ADD");
   expect(JSON.parse(outcome.stdout)).toMatchObject({ code: 11 });
+});
+
+test("what keeps the plugin from starting at all is an error object too, and says why", async () => {
+  let stdout = "";
+  const exitCode = await runCni({
+    env: { CNI_COMMAND: "DEL", CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0" },
+    readStdin: async () => JSON.stringify({ cniVersion: "0.4.0", name: "pods", socket }),
+    writeStdout: (text) => {
+      stdout += text;
+    },
+    writeStderr: () => undefined,
+    loadDeps: () => Promise.reject(errnoError("ENOENT", "sysctl.read", "kernel.random.boot_id")),
+  });
+  expect([exitCode, JSON.parse(stdout)]).toMatchObject([
+    1,
+    { cniVersion: "0.4.0", code: 5, msg: expect.stringContaining("kernel.random.boot_id") },
+  ]);
 });

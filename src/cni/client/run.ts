@@ -32,6 +32,8 @@ const limitsMs: Readonly<Record<string, number>> = { ADD: 60_000, CHECK: 30_000,
 const ANSWER_GRACE_MS = 7_000;
 /** The specification's code for a call that may succeed when it is made again. */
 const TRY_AGAIN_LATER = 11;
+/** The specification's code for the failure of an operation of the system. */
+const IO_FAILURE = 5;
 const DEFAULT_SOCKET = "/run/trivet/cni.sock";
 
 /** Gives the exit code: 0, or 1 with an error object on stdout. */
@@ -98,9 +100,24 @@ function glance(stdin: Buffer): { readonly socket?: unknown; readonly cniVersion
 
 async function runStandalone(options: RunCniOptions, stdin: Buffer): Promise<number> {
   const { createPlugin } = await import("../plugin.ts");
-  const deps = await options.loadDeps();
+  let deps: CniDeps;
+  try {
+    deps = await options.loadDeps();
+  } catch (error) {
+    return cannotStart(options, stdin, error);
+  }
   const plugin = createPlugin({ deps, log: createStderrLog(options.writeStderr) });
   const { exitCode, stdout } = await plugin.call({ env: options.env, stdin: stdin.toString("utf8") });
   options.writeStdout(stdout);
   return exitCode;
+}
+
+/** The runtime reads stdout: what it finds on stderr alone it can only quote. */
+async function cannotStart(options: RunCniOptions, stdin: Buffer, error: unknown): Promise<number> {
+  const { encodeError } = await import("../protocol/result.ts");
+  const why = error instanceof Error ? error.message : String(error);
+  const msg = `trivet cannot work on this host: ${why}`;
+  options.writeStderr(`trivet: ${why}\n`);
+  options.writeStdout(encodeError({ cniVersion: glance(stdin).cniVersion, code: IO_FAILURE, msg }));
+  return 1;
 }

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { type CniDeps, readBootId } from "../cni/deps.ts";
 import type { CsiDeps } from "../csi/deps.ts";
 import { createClock } from "../host/clock.ts";
+import { holdName } from "../host/exclusive.ts";
 import { createFiles } from "../host/files.ts";
 import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
@@ -34,6 +35,7 @@ export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
     mounts: createMounts(syscalls),
     clock: createClock(),
     randomUuid: () => randomUUID(),
+    hold: holdName,
     serve: serveGrpc,
   };
 }

@@ -44,6 +44,7 @@ async function config(changes: Record<string, unknown> = {}): Promise<NodeConfig
     "node.kubeletRoot": join(root, "kubelet"),
     "node.stateDir": join(root, "state"),
     "node.cni.socket": `unix://${root}/cni.sock`,
+    "node.cni.stateDir": join(root, "cni"),
     "node.healthAddress": `127.0.0.1:${await freePort()}`,
     ...changes,
   };

@@ -106,6 +106,7 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
   const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
   const agent = await startCniAgent({
     socketPath: config.cni.socket,
+    stateDir: config.cni.stateDir,
     deps: {
       ...host.cni,
       observer: {

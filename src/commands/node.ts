@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import {
   defaultCniSocket,
+  defaultCniStateDir,
   defaultHealthAddress,
   defaultKubeletRoot,
   defaultStateDir,
@@ -28,7 +29,7 @@ const settings: readonly Setting[] = [
   {
     path: "node.csi.pools",
     flag: "--pool <pool>",
-    help: "NAME=PATH[,backend=auto|quota|image|directory][,budget=10Gi][,requireMount=true|false]; may be repeated",
+    help: "NAME=PATH[,backend=auto|quota|image|directory] [,budget=10Gi] [,requireMount=true|false], without the spaces; may be repeated",
     list: true,
     default: "default=<state-dir>/pool",
   },
@@ -54,6 +55,12 @@ const settings: readonly Setting[] = [
     flag: "--cni-socket <address>",
     help: "socket of the CNI agent, unix:///PATH; the plugin's configuration names it too",
     default: defaultCniSocket,
+  },
+  {
+    path: "node.cni.stateDir",
+    flag: "--cni-state-dir <dir>",
+    help: "where leases are; at start those of earlier boots are removed. As in the plugin's configuration",
+    default: defaultCniStateDir,
   },
   {
     path: "node.healthAddress",

@@ -9,6 +9,8 @@ export const defaultKubeletRoot = "/var/lib/kubelet";
 /** What outlives a boot: the registry of pools, and the default pool. */
 export const defaultStateDir = "/var/lib/trivet";
 export const defaultCniSocket = "unix:///run/trivet/cni.sock";
+/** Where the plugin's configurations keep leases unless they say otherwise; on tmpfs, since leases die with the boot. */
+export const defaultCniStateDir = "/run/trivet/cni";
 export const defaultHealthAddress = "127.0.0.1:9808";
 const DEFAULT_DRAIN_SECONDS = 20;
 // CSI limits a node id to 256 bytes, and a Kubernetes node name is at most 253.
@@ -89,6 +91,7 @@ export const nodeSchema = v.pipe(
       v.strictObject({
         enabled: v.optional(yesNo, true),
         socket: v.optional(unixAddress, defaultCniSocket),
+        stateDir: v.optional(absolutePath, defaultCniStateDir),
       }),
       {},
     ),

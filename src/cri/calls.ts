@@ -3,7 +3,7 @@
  * it, changed if a policy says so, and one record is written when it is over.
  */
 import type { Change } from "./policy/apply.ts";
-import { applyPolicies, isPolicyMethod, selectsMethod } from "./policy/apply.ts";
+import { applyPolicies, isPolicyMethod } from "./policy/apply.ts";
 import type { RuntimePolicy } from "./policy/schema.ts";
 import { type CallRecord, type Subject, statusName } from "./record/call-record.ts";
 import { namedMethods, subjectOf } from "./record/subject.ts";
@@ -30,8 +30,8 @@ export function createCalls({ policies, record, nowMs }: CallsOptions): TapHooks
   return {
     onRequest({ path }) {
       const method = methodOf(path);
-      const hold = isPolicyMethod(method) && (namedMethods.has(method) || selectsMethod(policies, method));
-      return { hold, call: new Call(method, policies, record, nowMs()) };
+      // The methods that policies change are those that the record wants to read.
+      return { hold: namedMethods.has(method), call: new Call(method, policies, record, nowMs()) };
     },
   };
 }

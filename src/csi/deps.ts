@@ -1,5 +1,6 @@
 /** What this leg needs of the host. Interfaces only: `commands/` builds the real ones, tests bring fakes. */
 import type { Clock } from "../host/clock.ts";
+import type { HoldName } from "../host/exclusive.ts";
 import type { Files } from "../host/files.ts";
 import type { ServeGrpc } from "../host/grpc.ts";
 import type { Mounts } from "../host/mount.ts";
@@ -11,5 +12,6 @@ export interface CsiDeps {
   readonly clock: Clock;
   /** A random version 4 UUID. */
   randomUuid(): string;
+  readonly hold: HoldName;
   readonly serve: ServeGrpc;
 }

@@ -60,7 +60,9 @@ export function fromNodeError(error: unknown, op: string, subject: string): Triv
   if (error instanceof TrivetError) return error;
   const { errno, code } = error as NodeJS.ErrnoException;
   // Node calls an errno that it has no name for "Unknown system error": the number is right all the same.
-  if (typeof errno === "number") return errnoError(errno, op, subject, error);
+  const named = typeof errno === "number" && nameByNumber.has(Math.abs(errno));
+  if (named || (typeof errno === "number" && code === undefined))
+    return errnoError(errno, op, subject, error);
   if (typeof code === "string") return errnoError(code, op, subject, error);
   const text = error instanceof Error ? error.message : String(error);
   return new TrivetError({

@@ -16,6 +16,7 @@ export function nodeFlags(paths: DemoPaths): Readonly<Record<string, unknown>> {
     "node.kubeletRoot": paths.kubelet,
     "node.stateDir": paths.state,
     "node.cni.socket": `unix://${paths.cniSocket}`,
+    "node.cni.stateDir": paths.cniState,
     "node.healthAddress": "127.0.0.1:0",
   };
 }
@@ -28,6 +29,7 @@ export function createNode(paths: DemoPaths): Daemon {
       ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
       ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
       ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
+      ...["--cni-state-dir", paths.cniState],
       ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
     ],
     logFile: join(paths.logs, "node.log"),

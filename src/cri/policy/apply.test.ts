@@ -1,7 +1,7 @@
 import protobuf from "protobufjs";
 import { describe, expect, it } from "vitest";
 import { bytesField } from "../wire/encode.ts";
-import { applyPolicies, isPolicyMethod, selectsMethod } from "./apply.ts";
+import { applyPolicies, isPolicyMethod } from "./apply.ts";
 import type { Addition, PolicyMethod, RuntimePolicy } from "./schema.ts";
 
 const root = protobuf.loadSync(new URL("../../../proto/runtime/v1/api.proto", import.meta.url).pathname);
@@ -154,14 +154,6 @@ describe("applying policies to a request", () => {
     const bare = bytesField(1, "s1");
     const policies = [policy(["CreateContainer", "RunPodSandbox"], "config.labels", { team: "edge" })];
     expect(applyPolicies(policies, "CreateContainer", bare)).toEqual({ message: undefined, changes: [] });
-  });
-
-  it("holds CreateContainer also for policies on RunPodSandbox, and nothing else", () => {
-    const policies = [policy(["RunPodSandbox"], "config.labels", { a: "b" })];
-    expect(selectsMethod(policies, "RunPodSandbox")).toBe(true);
-    expect(selectsMethod(policies, "CreateContainer")).toBe(true);
-    expect(selectsMethod(policies, "StopContainer")).toBe(false);
-    expect(selectsMethod([], "CreateContainer")).toBe(false);
   });
 
   it.each(["constructor", "toString", "__proto__"])("takes %s for no method of a policy", (method) => {

@@ -69,14 +69,6 @@ function presentKeys(request: MessageReader, path: readonly number[]): Set<strin
   return keys;
 }
 
-/** Whether any policy could change a call of this method, so that its request has to be held. */
-export function selectsMethod(policies: readonly RuntimePolicy[], method: string): boolean {
-  return policies.some(
-    ({ methods }) =>
-      methods.has(method as PolicyMethod) || (method === "CreateContainer" && methods.has("RunPodSandbox")),
-  );
-}
-
 /** Throws an error of kind `decode` for a request that is not protobuf. */
 export function applyPolicies(
   policies: readonly RuntimePolicy[],

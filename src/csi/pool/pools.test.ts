@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { createFakeHold } from "../../../test/fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles } from "../../../test/fakes/files.ts";
+import type { HoldName } from "../../host/exclusive.ts";
 import { silentLog } from "../../observe/log.ts";
 import { createVolume } from "../volume/create.ts";
 import { volumeIdFor } from "../volume/id.ts";
@@ -10,12 +12,18 @@ import { createPools, type Pools } from "./pools.ts";
 const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 
 function node(files: FakeFiles, ...flags: string[]): Pools {
+  return nodeOf(files, createFakeHold(), ...flags);
+}
+
+/** `hold` tells the machine: processes that share it see one another. */
+function nodeOf(files: FakeFiles, hold: HoldName, ...flags: string[]): Pools {
   let uuids = files.paths("/").length; // another one for each start
   const deps = {
     files,
     log: silentLog,
     stateDir: "/state",
     isBusy: () => false,
+    hold,
     randomUuid: () => uuid(++uuids),
   };
   return createPools(deps, flags.map(parsePoolFlag));
@@ -38,6 +46,22 @@ async function unmount(files: FakeFiles, path: string): Promise<() => Promise<vo
     await files.rename(`${path}.disk`, path);
   };
 }
+
+test("a pool that another process of the machine works on is unavailable, untouched, until that one ends", async () => {
+  const [files, hold] = [disks(), createFakeHold()];
+  const first = nodeOf(files, hold, "default=/mnt/a");
+  const { layout } = await open(first);
+  await files.mkdir(`${layout.staging}/under-construction`, 0o700);
+  const second = nodeOf(files, hold, "default=/mnt/a");
+  await expect(open(second)).rejects.toMatchObject({
+    kind: "unavailable",
+    message: expect.stringMatching(/pool "default".*another process.*stop/),
+  });
+  expect(await files.list(layout.staging)).toHaveLength(1);
+  await first.stop();
+  await open(second);
+  expect(await files.list(layout.staging)).toHaveLength(0);
+});
 
 describe("a pool that was never seen before", () => {
   test("is initialised where it is the default one, its directory made if need be", async () => {

@@ -8,6 +8,7 @@ import type { PoolConfig } from "../../src/csi/pool/config.ts";
 import type { PoolStatus } from "../../src/csi/pool/pool.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { createFakeClock } from "../fakes/clock.ts";
+import { createFakeHold } from "../fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles, type Survival } from "../fakes/files.ts";
 import { createFakeMounts, type FakeMounts } from "../fakes/mount.ts";
 
@@ -50,7 +51,7 @@ function build(files: FakeFiles, mounts: FakeMounts): World {
   const randomUuid = () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`;
   const driver = createDriver({
     ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
-    deps: { files, mounts, clock: createFakeClock(), randomUuid },
+    deps: { files, mounts, clock: createFakeClock(), randomUuid, hold: createFakeHold() },
     log: silentLog,
   });
   return {

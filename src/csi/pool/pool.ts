@@ -3,10 +3,12 @@
  * and closes by itself as the disk comes and goes; whoever uses it asks each time and holds on to nothing.
  */
 import { asTrivetError, type TrivetError } from "../../errors.ts";
+import type { HoldName } from "../../host/exclusive.ts";
 import type { Files } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
 import { refusal } from "../refusal.ts";
 import type { PoolConfig } from "./config.ts";
+import { createExclusiveClaim, type ExclusiveClaim } from "./exclusive-claim.ts";
 import { type IdentifiedPool, identifyPool, requireIdentity } from "./identity.ts";
 import type { PoolLayout } from "./layout.ts";
 import { createLedger, type Ledger, type Room } from "./ledger.ts";
@@ -62,6 +64,8 @@ export interface PoolDeps {
   readonly stateDir: string;
   randomUuid(): string;
   isBusy(id: string): boolean;
+  /** Keeps other processes of the machine away from a pool while this one works on it. */
+  readonly hold: HoldName;
   /** Throws `unavailable` if a pool of another name has this identity: two would count one disk twice. */
   claim(pool: string, uuid: string): void;
 }
@@ -76,6 +80,7 @@ export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
   let trash: Trash | undefined;
   let opened: Opened | undefined;
   let opening: Promise<Opened> | undefined;
+  const claim = createExclusiveClaim(deps.hold, config.name);
   const close = (error: unknown): never => {
     const { message } = asTrivetError(error, "pool.use", config.name);
     if (opened) log.error("pool closed", { error: message });
@@ -86,7 +91,7 @@ export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
   const reopen = async (): Promise<Opened> => {
     try {
       await trash?.idle();
-      opened = await openPool({ ...deps, log }, config, ledger);
+      opened = await openPool({ ...deps, log }, config, { ledger, claim });
       trash = opened.trash;
       return opened;
     } catch (error) {
@@ -112,6 +117,7 @@ export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
       await opening?.catch(() => undefined);
       trash?.stop();
       await trash?.idle();
+      await claim.release();
     },
   };
 }
@@ -123,10 +129,16 @@ function asUnavailable(pool: string, error: unknown): TrivetError {
   return refusal("unavailable", pool, `pool "${pool}" is unavailable: ${known.message}`, known);
 }
 
-async function openPool(deps: PoolDeps, config: PoolConfig, ledger: Ledger): Promise<Opened> {
+interface Account {
+  readonly ledger: Ledger;
+  readonly claim: ExclusiveClaim;
+}
+
+async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: Account): Promise<Opened> {
   const { files, log } = deps;
   const identity = await identifyPool(deps, config);
   const { layout, uuid } = identity;
+  await claim.take(uuid);
   const scan = await scanPool(deps, layout, ledger);
   const trash = createTrash({ files, log }, layout, ledger);
   trash.kick();

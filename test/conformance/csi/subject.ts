@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { parsePoolFlag } from "../../../src/csi/pool/config.ts";
 import { type CsiServer, startCsi } from "../../../src/csi/server.ts";
 import { createClock } from "../../../src/host/clock.ts";
+import { holdName } from "../../../src/host/exclusive.ts";
 import { createFiles, type Files } from "../../../src/host/files.ts";
 import { serveGrpc } from "../../../src/host/grpc.ts";
 import type { Mounts } from "../../../src/host/mount.ts";
@@ -64,7 +65,7 @@ async function start(
   const server = await startCsi({
     ...{ endpoint, kubeletRoot, nodeId: "node-1", driverVersion: "1.2.3", stateDir: join(root, "state") },
     pools: flags.map(parsePoolFlag),
-    deps: { files, mounts, clock: createClock(), randomUuid: randomUUID, serve: serveGrpc },
+    deps: { files, mounts, clock: createClock(), randomUuid: randomUUID, hold: holdName, serve: serveGrpc },
     log: options.log ?? silentLog,
     ...(options.onCall ? { onCall: options.onCall } : {}),
   });

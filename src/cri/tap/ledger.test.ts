@@ -65,6 +65,29 @@ describe("the ledger", () => {
     expect(wire.problems()).toEqual([]);
   });
 
+  it("sends a queue of very many small pieces in time that grows with their number only", () => {
+    const wire = startWire({
+      hooks: {
+        onRequest: ({ streamId }) => ({
+          hold: streamId === 1,
+          call: { edit: append(Buffer.alloc(2 << 20)), onEnd: () => undefined },
+        }),
+      },
+      upstream: { [Setting.initialWindowSize]: 2 ** 30 },
+    });
+    wire.fromUpstream(windowUpdate(0, 1 << 20));
+    wire.fromClient(request(1, PATH), data(1, message(Buffer.alloc(10)), { endStream: true }));
+    const pieces = 100_000;
+    const piece = data(3, Buffer.alloc(1));
+    wire.fromClient(request(3, "/other"), Buffer.alloc(pieces * piece.length, piece));
+    wire.upstreamFrames();
+    const before = performance.now();
+    wire.machine.upstreamBytes(windowUpdate(0, 1 << 22));
+    expect(performance.now() - before).toBeLessThan(500);
+    const sent = wire.machine.takeForUpstream().reduce((sum, { length }) => sum + length, 0);
+    expect(sent).toBeGreaterThan(pieces);
+  });
+
   it("applies INITIAL_WINDOW_SIZE when the client's acknowledgement goes on, also downwards", () => {
     const wire = startWire({ hooks: holding(append(Buffer.alloc(1_995))).hooks, upstream: initial });
     wire.fromClient(request(1, PATH), data(1, message(Buffer.alloc(0)), { endStream: true }));

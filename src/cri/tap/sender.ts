@@ -9,6 +9,9 @@ import { settleStream } from "./ledger.ts";
 import type { TapState } from "./tap-state.ts";
 import type { TapStream } from "./tap-stream.ts";
 
+/** In the place of a piece that is gone. */
+const SENT = Buffer.alloc(0);
+
 /** Passes a DATA frame on whose length is already taken off `cli`. */
 export function passData(tap: TapState, stream: TapStream, data: DataPayload): void {
   const { frame } = data;
@@ -82,18 +85,23 @@ function sendHead(tap: TapState, stream: TapStream, head: { length: number; endS
 }
 
 function sendPieces(tap: TapState, stream: TapStream, length: number): void {
+  const { queue } = stream;
   let left = length;
   while (left > 0) {
-    const piece = stream.queue[0] as Buffer;
+    const piece = queue[stream.queueHead] as Buffer;
     if (piece.length > left) {
       tap.toUpstream.own(piece.subarray(0, left));
-      stream.queue[0] = piece.subarray(left);
-      return;
+      queue[stream.queueHead] = piece.subarray(left);
+      break;
     }
     tap.toUpstream.own(piece);
-    stream.queue.shift();
+    queue[stream.queueHead++] = SENT;
     left -= piece.length;
   }
+  // Not shift(): that moves all that is left, for each piece, once there are many.
+  if (stream.queueHead * 2 < queue.length) return;
+  queue.splice(0, stream.queueHead);
+  stream.queueHead = 0;
 }
 
 /** Forgets what of the request was not sent yet. The connection's ledger is settled at the end of the event. */
@@ -102,6 +110,7 @@ export function dropRequest(tap: TapState, stream: TapStream): void {
   tap.connQueuedBytes -= stream.queuedBytes;
   tap.blocked.delete(stream);
   stream.queue.length = 0;
+  stream.queueHead = 0;
   stream.queuedBytes = 0;
   stream.endQueued = false;
   stream.held = undefined;

@@ -15,7 +15,7 @@ export function removeStream(tap: TapState, stream: TapStream): void {
 
 /**
  * Whatever the client still sends on the stream is dropped, with credit, until it ends or resets it. The oldest of too many
- * such streams is given up: its late DATA is then credited to the connection only, and its RST_STREAM is passed on.
+ * such streams is given up: its late DATA is then credited to the connection only, and its RST_STREAM goes no further.
  */
 export function discardRest(tap: TapState, stream: TapStream): void {
   dropRequest(tap, stream);

@@ -34,6 +34,8 @@ export class TapStream {
   cli: number;
   /** Request DATA ready to go that the windows do not let through, `queuedBytes` in all. */
   readonly queue: Buffer[] = [];
+  /** Where in `queue` the first unsent piece is. */
+  queueHead = 0;
   queuedBytes = 0;
   /** END_STREAM follows the queue. */
   endQueued = false;

@@ -60,7 +60,9 @@ const start = `#!/bin/sh
 # Starts the bundle with the Node.js of the system, which must be 24 or newer.
 directory=$(dirname -- "$(readlink -f -- "$0")")
 if [ $# -eq 0 ] && [ -n "\${CNI_COMMAND:-}" ]; then set -- cni; fi
-exec "\${TRIVET_NODE:-node}" "$directory/main.js" "$@"
+heap=
+if [ "\${1:-}" = cri ]; then heap=--max-semi-space-size=1; fi
+exec "\${TRIVET_NODE:-node}" \${heap:+"$heap"} "$directory/main.js" "$@"
 `;
 
 rmSync(target, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /** The CNI leg on the real kernel: real traffic, through the agent and standalone, and nothing left behind. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { addressIn, uplink, World } from "./cni-world.ts";
+import { addressIn, uplink, World } from "./support/cni-world.ts";
 
 let world: World;
 let before: ReturnType<World["picture"]>;

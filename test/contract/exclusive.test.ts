@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createFakeHold } from "../../test/fakes/exclusive.ts";
-import { holdName } from "./exclusive.ts";
+import { holdName } from "../../src/host/exclusive.ts";
+import { createFakeHold } from "../fakes/exclusive.ts";
 
 describe.each([
   ["the real one", holdName],

@@ -1,7 +1,7 @@
 /** The CNI agent as a process of its own, so that a test can start it inside a network namespace and kill it: arguments are socket and state directory. */
-import { startCniAgent } from "../../src/cni/agent.ts";
-import { createCniDeps } from "../../src/commands/host.ts";
-import { createLog } from "../../src/observe/log.ts";
+import { startCniAgent } from "../../../src/cni/agent.ts";
+import { createCniDeps } from "../../../src/commands/host.ts";
+import { createLog } from "../../../src/observe/log.ts";
 
 const [socketPath = "", stateDir = ""] = process.argv.slice(2);
 const log = createLog("agent", "error");

@@ -7,9 +7,9 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { runCni } from "../../src/cni/client/run.ts";
+import { runCni } from "../../../src/cni/client/run.ts";
 
-const repository = fileURLToPath(new URL("../..", import.meta.url));
+const repository = fileURLToPath(new URL("../../..", import.meta.url));
 export const uplink = { node: "198.51.100.1", outside: "198.51.100.2", mtu: 1400 };
 
 export interface CniAnswer {
@@ -123,7 +123,7 @@ export class World {
 
   /** Starts the agent on the node, and waits until it listens. */
   async startAgent(): Promise<ChildProcess> {
-    const script = join(repository, "test/e2e/cni-agent-process.ts");
+    const script = join(repository, "test/e2e/support/cni-agent-process.ts");
     const argv = [
       process.execPath,
       "--disable-warning=ExperimentalWarning",

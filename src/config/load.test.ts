@@ -89,6 +89,13 @@ describe("the configuration", () => {
     else expect(() => loadConfig(criFileSchema, { overrides })).toThrow(ConfigError);
   });
 
+  it("refuses a socket path that the system would not take, before anything is started", () => {
+    const overrides = [{ path: "cri.upstream", from: "--upstream", value: `unix:///${"x".repeat(107)}` }];
+    expect(() => loadConfig(criFileSchema, { overrides })).toThrow("must not be longer than 107 bytes");
+    const longest = [{ path: "cri.upstream", from: "--upstream", value: `unix:///${"x".repeat(106)}` }];
+    expect(loadConfig(criFileSchema, { overrides: longest }).cri.upstream).toHaveLength(107);
+  });
+
   it("reads seconds from a flag and from the file alike", () => {
     const fromFile = loadConfig(criFileSchema, { file: file("cri: { drainSeconds: 2.5 }"), overrides: [] });
     const override = { path: "cri.drainSeconds", from: "--drain-seconds", value: "2.5" };

@@ -1,7 +1,7 @@
 /** The kinds of value that settings have. Each turns text into its parsed form, or says what it should look like. */
 import { isIP } from "node:net";
 import * as v from "valibot";
-import { parseUnixAddress } from "../host/unix-socket.ts";
+import { maxSocketPathBytes, parseUnixAddress } from "../host/unix-socket.ts";
 import { logLevels } from "../observe/log.ts";
 
 export const text = v.string("must be text");
@@ -11,6 +11,10 @@ export const unixAddress = v.pipe(
   text,
   v.check((value) => parseUnixAddress(value) !== undefined, "must be a socket such as unix:///run/x.sock"),
   v.transform((value) => parseUnixAddress(value) ?? value),
+  v.check(
+    (path) => Buffer.byteLength(path) <= maxSocketPathBytes,
+    `must not be longer than ${maxSocketPathBytes} bytes: the system takes no longer socket path`,
+  ),
 );
 
 export const absolutePath = v.pipe(

@@ -12,7 +12,7 @@ import { fromNodeError } from "./errno.ts";
 const SOCKET_MODE = 0o600;
 const PROBE_TIMEOUT_MS = 1_000;
 /** sizeof(sockaddr_un.sun_path) less the closing NUL. */
-const MAX_PATH_BYTES = 107;
+export const maxSocketPathBytes = 107;
 
 /** A socket that is in place; `withdraw` takes the public name away if it is still ours. */
 export interface PublishedSocket {
@@ -24,12 +24,12 @@ export interface PublishedSocket {
 export function privateSocketPath(path: string): string {
   const name = join(dirname(path), `.${process.pid}.${basename(path)}`.slice(0, 24));
   for (const candidate of [path, name]) {
-    if (Buffer.byteLength(candidate) <= MAX_PATH_BYTES) continue;
+    if (Buffer.byteLength(candidate) <= maxSocketPathBytes) continue;
     throw new TrivetError({
       kind: "invalid",
       op: "socket.bind",
       subject: path,
-      message: `socket path ${candidate} is longer than ${MAX_PATH_BYTES} bytes: choose a shorter directory`,
+      message: `socket path ${candidate} is longer than ${maxSocketPathBytes} bytes: choose a shorter directory`,
     });
   }
   return name;

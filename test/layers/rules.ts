@@ -183,6 +183,7 @@ export const allowedValues: Readonly<Record<string, string>> = {
   replaceFile: "written over the Files interface that the caller passes",
   ensureDirectory: "written over the Files interface that the caller passes",
   parseUnixAddress: "pure: text to path",
+  maxSocketPathBytes: "a number of the kernel's",
   execOrThrow: "written over the Exec interface that the caller passes",
   listenUnix: "takes the node:net server of its caller; only edges of a leg call it",
 };

@@ -104,6 +104,10 @@ describe("a policy file", () => {
     expect(problems).not.toContain("hunter2");
   });
 
+  it.each(["constructor", "prototype", "__proto__"])("does not lose the name %s in silence", (name) => {
+    expect(problemsOf(good.replace("HTTP_PROXY", name))).toContain("holds a name that cannot be used here");
+  });
+
   it("lists every problem of every file at once", () => {
     const bad = good.replace("op: add", "op: set").replace("kind: RuntimePolicy", "kind: Policy");
     try {

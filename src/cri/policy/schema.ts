@@ -46,6 +46,14 @@ const names = (what: string) => v.pipe(v.string(`${what} must be text`), v.minLe
 const MAPPING = "must be a mapping";
 const LIST = "must be a list";
 
+// The library leaves these out of a record without a word.
+const droppedKeys = ["__proto__", "prototype", "constructor"];
+
+function hasNoDroppedKey(values: unknown): boolean {
+  if (typeof values !== "object" || values === null) return true;
+  return droppedKeys.every((key) => !Object.hasOwn(values, key));
+}
+
 const mutationSchema = v.pipe(
   v.strictObject(
     {
@@ -54,6 +62,7 @@ const mutationSchema = v.pipe(
       values: v.pipe(
         v.unknown(),
         v.check((values) => !Array.isArray(values), MAPPING), // to the library a list is a record with numbers for names
+        v.check(hasNoDroppedKey, `holds a name that cannot be used here: ${droppedKeys.join(", ")}`),
         v.record(names("a name"), v.string('must be text: put it in quotes, as in "8080"'), MAPPING),
         v.check((values) => Object.keys(values).length > 0, "names nothing to add"),
       ),

@@ -15,7 +15,7 @@ import {
   encodeFrame,
   MAX_REQUEST_BYTES,
 } from "./protocol/agent-frame.ts";
-import { defaultStateDir } from "./protocol/netconf.ts";
+import { defaultStateDir } from "./protocol/defaults.ts";
 import { removeOldBoots } from "./state/paths.ts";
 
 /** Calls at work or waiting for their attachment's turn. More are refused, and then run by their own client. */

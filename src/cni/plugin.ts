@@ -14,6 +14,7 @@ import type { CniDeps } from "./deps.ts";
 import { kindToCniCode } from "./error-code.ts";
 import { createCursors } from "./ipam/cursor.ts";
 import { createKeyedTurns } from "./keyed-turns.ts";
+import { limitsMs } from "./protocol/defaults.ts";
 import { type AttachmentCall, type Environment, parseCall, parseCommand } from "./protocol/environment.ts";
 import { decodeConfig, type NetworkIdentity, parseConfig, parseIdentity } from "./protocol/netconf.ts";
 import type { JsonObject } from "./protocol/problems.ts";
@@ -41,9 +42,6 @@ export interface CniPlugin {
   /** Never rejects: every failure is a reply. */
   call(request: CniRequest): Promise<CniReply>;
 }
-
-/** A kubelet gives a sandbox minutes, and retries a DEL for ever. */
-const limitsMs = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 } as const;
 
 /** Has no effect by itself. */
 export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlugin {

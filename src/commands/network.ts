@@ -1,7 +1,7 @@
 /** `trivet network`: looks at the pod network of this node. Reads the state that plugin and agent share. */
 import type { Command } from "commander";
 import type { Lease } from "../cni/ipam/leases.ts";
-import { defaultStateDir } from "../cni/protocol/netconf.ts";
+import { defaultStateDir } from "../cni/protocol/defaults.ts";
 import { formatAge, formatTable } from "./table.ts";
 
 interface LeasesOptions {

@@ -1,8 +1,8 @@
 /** `trivet node`: the CSI driver and the CNI agent of one node. */
-import type { Command } from "commander";
+import { Command } from "commander";
+import { defaultStateDir as defaultCniStateDir } from "../cni/protocol/defaults.ts";
 import {
   defaultCniSocket,
-  defaultCniStateDir,
   defaultHealthAddress,
   defaultKubeletRoot,
   defaultStateDir,
@@ -77,6 +77,14 @@ const settings: readonly Setting[] = [
   { path: "node.csi.enabled", flag: "--no-csi", help: "do not serve the CSI driver" },
   { path: "node.cni.enabled", flag: "--no-cni", help: "do not serve the CNI agent" },
 ];
+
+/** The settings that these arguments of `trivet node` come to. Throws as the verb would. */
+export function readNodeSettings(args: readonly string[]) {
+  const command = new Command("node").exitOverride();
+  addSettings(command, settings);
+  command.parse(args, { from: "user" });
+  return readSettings(command, settings, nodeFileSchema);
+}
 
 export function define(command: Command): void {
   addSettings(command, settings);

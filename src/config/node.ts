@@ -1,16 +1,16 @@
 /** The settings of `trivet node`: the section `node` of the file. */
 import { join } from "node:path";
 import * as v from "valibot";
-import { checkPools, DEFAULT_POOL, type PoolConfig, parsePoolFlag } from "../csi/pool/config.ts";
+import { defaultStateDir as defaultCniStateDir, defaultSocket } from "../cni/protocol/defaults.ts";
+import { driverName } from "../csi/names.ts";
+import { backends, checkPools, DEFAULT_POOL, type PoolConfig, parsePoolFlag } from "../csi/pool/config.ts";
 import { parseQuantity } from "../csi/pool/quantity.ts";
 import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress, yesNo } from "./values.ts";
 
 export const defaultKubeletRoot = "/var/lib/kubelet";
 /** What outlives a boot: the registry of pools, and the default pool. */
 export const defaultStateDir = "/var/lib/trivet";
-export const defaultCniSocket = "unix:///run/trivet/cni.sock";
-/** Where the plugin's configurations keep leases unless they say otherwise; on tmpfs, since leases die with the boot. */
-export const defaultCniStateDir = "/run/trivet/cni";
+export const defaultCniSocket = `unix://${defaultSocket}`;
 export const defaultHealthAddress = "127.0.0.1:9808";
 const DEFAULT_DRAIN_SECONDS = 20;
 // CSI limits a node id to 256 bytes, and a Kubernetes node name is at most 253.
@@ -31,7 +31,7 @@ function parsed<In, Out>(parse: (value: In) => Out) {
 const poolObject = v.strictObject({
   name: text,
   path: text,
-  backend: v.optional(v.picklist(["auto", "quota", "image", "directory"]), "auto"),
+  backend: v.optional(v.picklist(backends), "auto"),
   budget: v.optional(
     v.union(
       [v.pipe(v.number(), v.transform(String)), text],
@@ -102,7 +102,7 @@ export const nodeSchema = v.pipe(
     ...node,
     csi: {
       enabled: node.csi.enabled,
-      endpoint: node.csi.endpoint ?? join(node.kubeletRoot, "plugins/local.csi.trivet.dev/csi.sock"),
+      endpoint: node.csi.endpoint ?? join(node.kubeletRoot, `plugins/${driverName}/csi.sock`),
       pools: node.csi.pools ?? [defaultPool(node.stateDir)],
     },
   })),

@@ -27,7 +27,6 @@ export interface Syscalls {
   setns(fd: number, namespaceType: number): void;
   /** socket(2); gives the descriptor. */
   socket(domain: number, type: number, protocol: number): number;
-  bind(fd: number, address: Uint8Array): void;
   /** setsockopt(2) with the option's bytes as they are. */
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): void;
   /** send(2); gives the number of bytes sent. */
@@ -162,13 +161,12 @@ function createMountCalls(libc: LibraryHandle): MountCalls {
 
 type SocketCalls = Pick<
   Syscalls,
-  "setns" | "socket" | "bind" | "setsockopt" | "send" | "sendAsync" | "recv" | "close"
+  "setns" | "socket" | "setsockopt" | "send" | "sendAsync" | "recv" | "close"
 >;
 
 function createSocketCalls(libc: LibraryHandle): SocketCalls {
   const setns = libc.func("int setns(int fd, int nstype)");
   const socket = libc.func("int socket(int domain, int type, int protocol)");
-  const bind = libc.func("int bind(int fd, const uint8_t *address, uint length)");
   const setsockopt = libc.func(
     "int setsockopt(int fd, int level, int name, const uint8_t *value, uint length)",
   );
@@ -189,10 +187,6 @@ function createSocketCalls(libc: LibraryHandle): SocketCalls {
     socket(domain, type, protocol) {
       requireInteger("socket", { domain, type, protocol });
       return checked("socket", -1, socket(domain, type, protocol));
-    },
-    bind(fd, address) {
-      requireInteger("bind", { fd });
-      checked("bind", fd, bind(fd, address, address.length));
     },
     setsockopt(fd, level, option, value) {
       requireInteger("setsockopt", { fd, level, option });

@@ -8,7 +8,9 @@ import {
   capability,
   createRequest,
   MIB,
+  oddIds,
   publishRequest,
+  unusedId,
   type Volume,
 } from "./csi/requests.ts";
 import { type Subject, startSubject } from "./csi/subject.ts";
@@ -32,9 +34,6 @@ async function create(name: string, changes: object = {}): Promise<Volume> {
   return (await call<CreateVolumeResponse>("Controller", "CreateVolume", createRequest(name, changes)))
     .volume;
 }
-
-const unusedId = `tv-${"a".repeat(8)}-${"a".repeat(26)}`;
-const oddIds = ["x", "../../etc", "none/of/ours", "a".repeat(200), "tv-../..", "\u{1F600}", "tv-aaaaaaaa-"];
 
 describe("Identity", () => {
   test("GetPluginInfo: name is a domain of at most 63 characters that begins and ends with a letter", async () => {

@@ -7,7 +7,9 @@ import {
   type CreateVolumeResponse,
   capability,
   createRequest,
+  oddIds,
   publishRequest,
+  unusedId,
   type Volume,
 } from "./csi/requests.ts";
 import { type Subject, startSubject } from "./csi/subject.ts";
@@ -30,9 +32,6 @@ async function create(name: string, changes: object = {}): Promise<Volume> {
   return (await call<CreateVolumeResponse>("Controller", "CreateVolume", createRequest(name, changes)))
     .volume;
 }
-
-const unusedId = `tv-${"a".repeat(8)}-${"a".repeat(26)}`;
-const oddIds = ["x", "../../etc", "none/of/ours", "a".repeat(200), "tv-../..", "\u{1F600}", "tv-aaaaaaaa-"];
 
 describe("NodePublishVolume: what is missing or wrong", () => {
   test.each<[string, object]>([

@@ -9,6 +9,7 @@ import {
   encodeFrame,
   forwardedEnvironment,
 } from "../protocol/agent-frame.ts";
+import { defaultSocket, limitsMs } from "../protocol/defaults.ts";
 import { askAgent } from "./ask-agent.ts";
 import { createStderrLog } from "./stderr-log.ts";
 
@@ -27,14 +28,12 @@ export interface RunCniOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 200;
-/** The plugin's own limits; the client waits a little longer, so that the agent's answer at its deadline arrives. */
-const limitsMs: Readonly<Record<string, number>> = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 };
+/** The client waits a little longer than the plugin may take, so that the agent's answer at its deadline arrives. */
 const ANSWER_GRACE_MS = 7_000;
 /** The specification's code for a call that may succeed when it is made again. */
 const TRY_AGAIN_LATER = 11;
 /** The specification's code for the failure of an operation of the system. */
 const IO_FAILURE = 5;
-const DEFAULT_SOCKET = "/run/trivet/cni.sock";
 
 /** Gives the exit code: 0, or 1 with an error object on stdout. */
 export async function runCni(options: RunCniOptions): Promise<number> {
@@ -46,19 +45,23 @@ export async function runCni(options: RunCniOptions): Promise<number> {
     writeStdout(versionReply(stdin.toString("utf8")));
     return 0;
   }
-  const forwarded = command in limitsMs ? await forward(options, command, stdin) : "standalone";
+  const forwarded = isForwarded(command) ? await forward(options, command, stdin) : "standalone";
   if (forwarded === "standalone") return runStandalone(options, stdin);
   writeStderr(forwarded.stderr);
   writeStdout(forwarded.stdout);
   return forwarded.exitCode;
 }
 
+type Forwarded = keyof typeof limitsMs;
+
+const isForwarded = (command: string): command is Forwarded => Object.hasOwn(limitsMs, command);
+
 async function forward(
   { env, connectTimeoutMs = CONNECT_TIMEOUT_MS, answerTimeoutMs, writeStderr }: RunCniOptions,
-  command: string,
+  command: Forwarded,
   stdin: Buffer,
 ): Promise<AgentReply | "standalone"> {
-  const limitMs = limitsMs[command] ?? 0;
+  const limitMs = limitsMs[command];
   const request = encodeFrame({
     protocol: AGENT_PROTOCOL,
     command,
@@ -86,7 +89,7 @@ async function forward(
 
 function socketOf(stdin: Buffer): string {
   const { socket } = glance(stdin);
-  return typeof socket === "string" && socket.startsWith("/") ? socket : DEFAULT_SOCKET;
+  return typeof socket === "string" && socket.startsWith("/") ? socket : defaultSocket;
 }
 
 /** What is wrong with a configuration is for the plugin to say: here it is only looked at. */

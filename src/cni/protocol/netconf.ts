@@ -3,16 +3,13 @@
  * reads, so that a changed or broken rest never keeps a pod from being deleted; ADD and CHECK take all of it.
  */
 import { TrivetError } from "../../errors.ts";
+import { defaultSocket, defaultStateDir } from "./defaults.ts";
 import { identifierPattern } from "./environment.ts";
 import { type IpamConfig, parseIpam } from "./ipam-config.ts";
 import { createProblems, isObject, type JsonObject, type Problems } from "./problems.ts";
 import { parseVersion, type SpecVersion } from "./versions.ts";
 
 /** Where `trivet node` listens unless it is told otherwise. */
-export const defaultSocket = "/run/trivet/cni.sock";
-/** On tmpfs: nothing below it must outlive the boot. */
-export const defaultStateDir = "/run/trivet/cni";
-
 /** The name becomes that of a directory. */
 const MAX_NAME_LENGTH = 200;
 const MIN_MTU = 68;

@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { driverName } from "../../csi/names.ts";
 import { packageRoot } from "../../host/package-root.ts";
 
 /** Where everything of one demo lies; all paths are absolute. */
@@ -33,7 +34,7 @@ export async function createPaths(): Promise<DemoPaths> {
     pool: join(root, "pool"),
     state: join(root, "state"),
     kubelet: join(root, "kubelet"),
-    csiSocket: join(root, "kubelet/plugins/local.csi.trivet.dev/csi.sock"),
+    csiSocket: join(root, `kubelet/plugins/${driverName}/csi.sock`),
     cniSocket: join(root, "run/cni.sock"),
     cniState: join(root, "cni-state"),
     cniBin: join(root, "cni/bin"),

@@ -1,5 +1,5 @@
 /** Trivet's processes as the demo starts them, and what it reads of their stores. */
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createCsiClient } from "../../../test/fakes/kubelet/csi-client.ts";
 import type { Lease } from "../../cni/ipam/leases.ts";
@@ -7,31 +7,21 @@ import { createDaemon, type Daemon, socketAnswers } from "./daemon.ts";
 import type { DemoPaths } from "./files.ts";
 import type { DemoLease } from "./stage.ts";
 
-/** The settings of `trivet node` by their paths in the file. */
-export function nodeFlags(paths: DemoPaths): Readonly<Record<string, unknown>> {
-  return {
-    "node.nodeId": "demo-node",
-    "node.csi.endpoint": `unix://${paths.csiSocket}`,
-    "node.csi.pools": [`default=${paths.pool},backend=directory`],
-    "node.kubeletRoot": paths.kubelet,
-    "node.stateDir": paths.state,
-    "node.cni.socket": `unix://${paths.cniSocket}`,
-    "node.cni.stateDir": paths.cniState,
-    "node.healthAddress": "127.0.0.1:0",
-  };
+/** What follows `trivet node` on the command line. */
+export function nodeArguments(paths: DemoPaths): string[] {
+  return [
+    ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
+    ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
+    ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
+    ...["--cni-state-dir", paths.cniState],
+    ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
+  ];
 }
 
 export function createNode(paths: DemoPaths): Daemon {
   const csi = createCsiClient(paths.csiSocket);
   return createDaemon({
-    args: [
-      "node",
-      ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
-      ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
-      ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
-      ...["--cni-state-dir", paths.cniState],
-      ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
-    ],
+    args: ["node", ...nodeArguments(paths)],
     logFile: join(paths.logs, "node.log"),
     ready: async () => {
       const probe = await csi.call("Probe").catch(() => undefined);
@@ -65,6 +55,12 @@ export async function listVolumes(paths: DemoPaths): Promise<string[]> {
     ),
   );
   return entries.flat();
+}
+
+/** A file in a volume, by the place where it lies in the pool. */
+export async function readVolumeFile(paths: DemoPaths, volumeId: string, name: string) {
+  const path = join(paths.pool, "volumes", volumeId, "data", name);
+  return { path, content: await readFile(path, "utf8") };
 }
 
 export function toDemoLease({ address, containerId, ifname, state, pod }: Lease): DemoLease {

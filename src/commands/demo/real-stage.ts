@@ -3,9 +3,10 @@
  * lies below its directory; what Trivet changes of the machine (a sysctl, an nft table) is put back at the end.
  */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { type PrivateContainerd, startContainerd } from "../../../test/e2e/support/containerd.ts";
+import { busyboxImage } from "../../../test/e2e/support/oci-archive.ts";
 import type { StepRecorder } from "../../../test/fakes/kubelet/timing.ts";
+import { masqueradeTable } from "../../cni/datapath/masquerade.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { TrivetError } from "../../errors.ts";
 import { createMounts, type Mounts } from "../../host/mount.ts";
@@ -14,13 +15,11 @@ import { createCniDeps } from "../host.ts";
 import { type DemoPaths, writeCniFiles, writePolicy } from "./files.ts";
 import { readHostState } from "./host-state.ts";
 import { findLoopbackPlugin } from "./prerequisites.ts";
-import { createCri, createNode, listVolumes, toDemoLease } from "./processes.ts";
+import { createCri, createNode, listVolumes, readVolumeFile, toDemoLease } from "./processes.ts";
 import type { Stage } from "./stage.ts";
 import { freeSubnet } from "./subnet.ts";
 
 const IP_FORWARD = "net.ipv4.ip_forward";
-/** The nft table that `trivet node` makes. */
-const NFT_TABLE = "trivet";
 
 function requireSubnet(routes: string): string {
   const subnet = freeSubnet(routes);
@@ -33,9 +32,9 @@ function requireSubnet(routes: string): string {
 async function requireNoTrivet(nft: {
   readMasquerade(table: string): Promise<{ ruleInstalled: boolean }>;
 }): Promise<void> {
-  if (!(await nft.readMasquerade(NFT_TABLE)).ruleInstalled) return;
-  const message = `the nft table "${NFT_TABLE}" exists: Trivet is installed on this machine, and the demo would disturb it`;
-  throw new TrivetError({ kind: "precondition", op: "demo.start", subject: NFT_TABLE, message });
+  if (!(await nft.readMasquerade(masqueradeTable)).ruleInstalled) return;
+  const message = `the nft table "${masqueradeTable}" exists: Trivet is installed on this machine, and the demo would disturb it`;
+  throw new TrivetError({ kind: "precondition", op: "demo.start", subject: masqueradeTable, message });
 }
 
 /** What a demo that was broken off left published; each mount in its turn, the last one first. */
@@ -57,7 +56,7 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
   return {
     paths,
     subnet,
-    image: "trivet.local/busybox:1",
+    image: busyboxImage,
     node,
     cri,
     async start(steps: StepRecorder) {
@@ -71,10 +70,7 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
       await steps.run("trivet cri", "in front of that containerd", () => cri.start());
     },
     leases: async () => (await listLeases(host, paths.cniState)).map(toDemoLease),
-    async readVolumeFile(volumeId, name) {
-      const path = join(paths.pool, "volumes", volumeId, "data", name);
-      return { path, content: await readFile(path, "utf8") };
-    },
+    readVolumeFile: (volumeId, name) => readVolumeFile(paths, volumeId, name),
     volumes: () => listVolumes(paths),
     async stop() {
       const parts = [
@@ -83,7 +79,7 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
         () => containerd?.stop(),
         () => node.stop(),
         () => unmountBelow(mounts, paths.root),
-        () => host.nft.removeTable(NFT_TABLE),
+        () => host.nft.removeTable(masqueradeTable),
         () => host.sysctl.write(IP_FORWARD, ipForward),
       ];
       const failures: unknown[] = [];
@@ -91,8 +87,8 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
       if (failures.length > 0) throw failures[0];
     },
     async hostState() {
-      const { ruleInstalled, cidrs } = await host.nft.readMasquerade(NFT_TABLE);
-      const table = ruleInstalled || cidrs.length > 0 ? [`nft table ${NFT_TABLE}`] : [];
+      const { ruleInstalled, cidrs } = await host.nft.readMasquerade(masqueradeTable);
+      const table = ruleInstalled || cidrs.length > 0 ? [`nft table ${masqueradeTable}`] : [];
       return new Set([...(await readHostState(paths.root)), ...table]);
     },
   };

@@ -19,10 +19,10 @@ import {
   type StepTiming,
 } from "../../../test/fakes/kubelet/timing.ts";
 import { createVolume, deleteVolume } from "../../../test/fakes/kubelet/volumes.ts";
+import { driverName } from "../../csi/names.ts";
 import { policyVariable } from "./files.ts";
 import type { Stage } from "./stage.ts";
 
-const DRIVER = "local.csi.trivet.dev";
 const VOLUME_NAME = "pvc-demo";
 const VOLUME_BYTES = 64 << 20;
 export const fileName = "hello.txt";
@@ -63,7 +63,7 @@ export function podSpec(image: string, volumeId: string, name = "demo-pod"): Pod
     name,
     namespace: "demo",
     uid: `uid-${name}`,
-    volumes: [{ name: VOLUME_NAME, driver: DRIVER, volumeId }],
+    volumes: [{ name: VOLUME_NAME, driver: driverName, volumeId }],
     containers: [
       { name: "main", image, command: ["/bin/sh", "-c", script], volumeMounts: { [VOLUME_NAME]: "/data" } },
     ],

@@ -3,8 +3,9 @@
  * in-memory fakes. What is real: files, sockets, gRPC, the CSI and CNI legs with their stores, and the proxy's process.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { busyboxImage } from "../../../test/e2e/support/oci-archive.ts";
 import { type FakeContainerd, startFakeContainerd } from "../../../test/fakes/containerd/server.ts";
 import { createFakeMounts, type FakeMounts } from "../../../test/fakes/mount.ts";
 import { FakeKernel, FakeProcess } from "../../../test/fakes/netlink.ts";
@@ -12,23 +13,21 @@ import { createFakeNft } from "../../../test/fakes/nft.ts";
 import { createFakeSysctl } from "../../../test/fakes/sysctl.ts";
 import { readBootId } from "../../cni/deps.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
-import { loadConfig } from "../../config/load.ts";
-import { nodeFileSchema } from "../../config/node.ts";
 import { createFiles } from "../../host/files.ts";
 import { createSyscalls } from "../../host/syscall.ts";
 import { createSysctl } from "../../host/sysctl.ts";
 import { createLog } from "../../observe/log.ts";
 import { createCsiDeps } from "../host.ts";
+import { readNodeSettings } from "../node.ts";
 import { type NodeHost, type NodeServices, startNodeServices } from "../node-services.ts";
 import type { Daemon } from "./daemon.ts";
-import { type DemoPaths, networkConfig, writePolicy } from "./files.ts";
+import { type DemoPaths, networkConfig, networkName, writePolicy } from "./files.ts";
 import { readHostState } from "./host-state.ts";
-import { createCri, listVolumes, nodeFlags, toDemoLease } from "./processes.ts";
+import { createCri, listVolumes, nodeArguments, readVolumeFile, toDemoLease } from "./processes.ts";
 import { createSimulatedCni, createSimulatedContainer } from "./simulated-pod.ts";
 import type { Stage } from "./stage.ts";
 
 const SUBNET = "10.190.7.0/24";
-const IMAGE = "trivet.local/busybox:1";
 const STOP_TIMEOUT_MS = 5_000;
 
 /** The fakes that stand for the kernel; they outlive the services as a kernel outlives processes. */
@@ -70,12 +69,10 @@ async function createHost(kernel: SimulatedKernel): Promise<NodeHost> {
 }
 
 /** `trivet node` within this process, since a process of its own could not share the fakes. */
-function createNode(paths: DemoPaths, host: NodeHost): Daemon {
+async function createNode(paths: DemoPaths, host: NodeHost): Promise<Daemon> {
   const lines: string[] = [];
   const log = createLog("node", "info", { write: (line: string) => void lines.push(line.trimEnd()) });
-  const { node } = loadConfig(nodeFileSchema, {
-    overrides: Object.entries(nodeFlags(paths)).map(([path, value]) => ({ path, from: path, value })),
-  });
+  const { node } = await readNodeSettings(nodeArguments(paths));
   let services: NodeServices | undefined;
   const stop = async () => {
     await services?.stop({ timeoutMs: STOP_TIMEOUT_MS });
@@ -107,24 +104,24 @@ function stateOf({ network, mounts, nftTables, sysctls }: SimulatedKernel): Prom
 export async function createStage(paths: DemoPaths): Promise<Stage> {
   const kernel = createKernel();
   const host = await createHost(kernel);
-  const node = createNode(paths, host);
+  const node = await createNode(paths, host);
   const cri = createCri(paths);
   let containerd: FakeContainerd | undefined;
   return {
     paths,
     subnet: SUBNET,
-    image: IMAGE,
+    image: busyboxImage,
     node,
     cri,
     async start(steps) {
       await writePolicy(paths);
       await mkdir(paths.runtime, { recursive: true });
-      const config = { cniVersion: "1.0.0", name: "trivet-demo", ...networkConfig(paths, SUBNET) };
+      const config = { cniVersion: "1.0.0", name: networkName, ...networkConfig(paths, SUBNET) };
       await writeFile(join(paths.cniConf, "10-trivet.conf"), JSON.stringify(config));
       containerd = await steps.run("fake containerd", "the one of the tests: no process is run", () =>
         startFakeContainerd({
           path: join(paths.runtime, "containerd.sock"),
-          images: [IMAGE],
+          images: [busyboxImage],
           cni: createSimulatedCni(kernel, host.cni, JSON.stringify(config)),
           run: createSimulatedContainer(kernel),
         }),
@@ -133,10 +130,7 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
       await steps.run("trivet cri", "in front of the fake containerd", () => cri.start());
     },
     leases: async () => (await listLeases(host.cni, paths.cniState)).map(toDemoLease),
-    async readVolumeFile(volumeId, name) {
-      const path = join(paths.pool, "volumes", volumeId, "data", name);
-      return { path, content: await readFile(path, "utf8") };
-    },
+    readVolumeFile: (volumeId, name) => readVolumeFile(paths, volumeId, name),
     volumes: () => listVolumes(paths),
     async stop() {
       await cri.stop();

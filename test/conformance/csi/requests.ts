@@ -30,3 +30,17 @@ export interface Volume {
 export interface CreateVolumeResponse {
   readonly volume: Volume;
 }
+
+/** An id of the right form that no volume has. */
+export const unusedId = `tv-${"a".repeat(8)}-${"a".repeat(26)}`;
+
+/** Ids that no volume can have, some of them meant ill. */
+export const oddIds = [
+  "x",
+  "../../etc",
+  "none/of/ours",
+  "a".repeat(200),
+  "tv-../..",
+  "\u{1F600}",
+  "tv-aaaaaaaa-",
+];

@@ -208,14 +208,18 @@ export const socketEdges: readonly string[] = [
 /** Which package may be imported below which paths, and why nowhere else. */
 export const packages: Readonly<Record<string, { readonly by: readonly string[]; readonly why: string }>> = {
   koffi: {
-    by: ["src/host/syscall.ts"],
-    why: "koffi checks nothing: every argument is validated in one file",
+    by: ["src/host/syscall.ts", "src/host/syscall/"],
+    why: "koffi checks nothing: every argument is validated in one place",
   },
   "@grpc/grpc-js": {
     by: ["src/host/", "src/csi/", "src/kubelet/"],
     why: "it takes 65 ms to load, and the proxy does not speak gRPC but passes its bytes",
   },
   "@grpc/proto-loader": { by: ["src/host/proto.ts"], why: "how the .proto files are loaded is decided once" },
+  systeminformation: {
+    by: ["src/host/"],
+    why: "it starts shells to read lsblk and df: only for people, never on the way of a call",
+  },
   pino: {
     by: ["src/observe/"],
     why: "callers log through our own interface, which allows listed fields only",
@@ -242,6 +246,7 @@ export const unreachableFromCri: readonly string[] = [
   "src/cni/",
   "src/kubelet/",
   "src/host/syscall.ts",
+  "src/host/syscall/",
   "koffi",
   "@grpc/",
 ];

@@ -1,4 +1,6 @@
 /** `meta.json`: all that is known of a volume, beside its data. Pure; strict, because a wrong guess here loses data. */
+import type { BindFlag } from "../../host/mount.ts";
+import type { AccessType, BackendName } from "../backend/backend.ts";
 import { refusal } from "../refusal.ts";
 import { parseVolumeId, type VolumeId } from "./id.ts";
 
@@ -16,6 +18,24 @@ export interface VolumeRecord {
   readonly claim?: { readonly namespace: string; readonly name: string };
   /** ISO 8601. */
   readonly created: string;
+  /** Absent: `directory`. */
+  readonly backend?: BackendName;
+  /** Absent: `mount`. */
+  readonly access?: AccessType;
+  /** The file system within an image. */
+  readonly fsType?: string;
+  /** The class's `mode`, `uid` and `gid` of the volume's top directory. Absent: 0777, 0, 0. */
+  readonly owner?: { readonly mode: number; readonly uid: number; readonly gid: number };
+  /** What every mount of it carries. Absent: nosuid and nodev. */
+  readonly mountFlags?: readonly BindFlag[];
+  /** Absent: `delete`. With `trash`, what was deleted is kept for so many seconds. */
+  readonly onDelete?: { readonly policy: "delete" | "trash" | "retain"; readonly retentionSeconds?: number };
+  /** The class's limit of inodes. */
+  readonly inodes?: number;
+  /** The project of its quota. */
+  readonly projectId?: number;
+  /** What it was made from. */
+  readonly source?: { readonly kind: "volume" | "snapshot"; readonly id: string };
 }
 
 /** The content of `meta.json`, readable for people too. */

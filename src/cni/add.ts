@@ -8,10 +8,10 @@ import type { NetnsHandle } from "../host/netns.ts";
 import type { CallContext } from "./context.ts";
 import { ensureForwarding } from "./datapath/forwarding.ts";
 import { hostLinkName, linkMac, podGateway } from "./datapath/names.ts";
-import { effectiveRoutes, HOST_PREFIX_LENGTH } from "./datapath/plan.ts";
+import { type EffectiveRoute, effectiveRoutes, HOST_PREFIX_LENGTH } from "./datapath/plan.ts";
 import { attachRouted } from "./datapath/routed.ts";
 import type { CniDeps } from "./deps.ts";
-import { claimLease, commitLease, releaseLease } from "./ipam/leases.ts";
+import { allocate, confirm } from "./ipam/allocate.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import type { NetworkConfig } from "./protocol/netconf.ts";
 import { type Attached, encodeResult } from "./protocol/result.ts";
@@ -96,17 +96,19 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
     await unclaimAttachment(staging, pending);
   });
   await claimRecord(deps, staging, pending);
-  const addresses = await leaseAddresses({ context, staging, config, attachment: pending, undo });
+  const allocation = await allocate({ context, staging, config, attachment: pending, undo });
   // Only now: an ADD that has no room or no address must not have touched the kernel.
   await ensureForwarding(deps, log);
   if (config.ipMasq) {
-    await context.masquerade.ensure(config.rangeSets.flat().map(({ subnet }) => subnet));
+    await context.masquerade.ensure(allocation.subnets);
   }
-  const attachment = { ...pending, addresses };
-  const routes = effectiveRoutes(config.routes);
+  const addresses = allocation.addresses.map(({ address }) => address);
+  const routes = effectiveRoutes(allocation.routes);
+  const attachment = { ...pending, addresses, routes: routes.map(toRecordedRoute) };
   await attachRouted({ netlink: deps.netlink, netns, attachment, routes, mtu: config.mtu, undo, signal });
   // The result is made before the commit: a prevResult that cannot be extended must not leave a committed attachment.
-  const { cniVersion, dns, prevResult } = config;
+  const { cniVersion, prevResult } = config;
+  const dns = config.dns ?? allocation.dns;
   const stdout = encodeResult({ cniVersion, attached: describe(attachment, routes), dns, prevResult });
   await commit(staging, attachment);
   return { stdout, addresses };
@@ -123,54 +125,22 @@ function newAttachment({
     ...key,
     hostLink: hostLinkName(key),
     hostMac: linkMac("host", key),
-    podMac: linkMac("pod", key),
+    podMac: config.mac ?? linkMac("pod", key),
     netns: call.netns,
     netnsInode: netns.inode.toString(),
     pod: call.pod,
     addresses: [],
     createdAtMs: deps.clock.nowMs(),
+    mode: config.link.mode,
+    ...(config.link.mode === "bridge" ? { bridge: config.link.bridge } : {}),
+    ...(config.portMappings.length > 0 ? { ports: config.portMappings } : {}),
     claim: deps.nonce(),
   } satisfies Attachment;
 }
 
-interface Leasing {
-  readonly context: CallContext;
-  readonly staging: Staging;
-  readonly config: NetworkConfig;
-  readonly attachment: Attachment;
-  readonly undo: Undo;
-}
-
-/** One address from each range set, or none at all. */
-async function leaseAddresses({
-  context: { cursors, signal },
-  staging,
-  config,
-  attachment,
-  undo,
-}: Leasing): Promise<string[]> {
-  const { network, containerId, ifname, pod, createdAtMs } = attachment;
-  const owner = { network, containerId, ifname, pod, createdAtMs };
-  const addresses: string[] = [];
-  for (const [setIndex, set] of config.rangeSets.entries()) {
-    signal.throwIfAborted();
-    let tried: string | undefined;
-    undo.register(async () => {
-      if (tried !== undefined) await releaseLease(staging.files, staging.paths.lease(tried), attachment);
-    });
-    const trying = (address: string) => {
-      tried = address;
-    };
-    addresses.push(await claimLease({ staging, cursors, set, setIndex, owner, trying }));
-  }
-  return addresses;
-}
-
 async function commit(staging: Staging, attachment: Attachment): Promise<void> {
-  for (const address of attachment.addresses) {
-    if (await commitLease(staging.files, staging.paths.lease(address), attachment)) continue;
-    throw takenAway(attachment, `its lease of ${address}`);
-  }
+  const lost = await confirm(staging, attachment);
+  if (lost !== undefined) throw takenAway(attachment, `its lease of ${lost}`);
   if (!(await commitAttachment(staging, attachment))) throw takenAway(attachment, "its record");
 }
 
@@ -183,7 +153,7 @@ function takenAway({ containerId, ifname, network }: Attachment, what: string): 
   });
 }
 
-function describe(attachment: Attachment, routes: ReturnType<typeof effectiveRoutes>): Attached {
+function describe(attachment: Attachment, routes: readonly EffectiveRoute[]): Attached {
   const { hostLink, hostMac, podMac, ifname, netns, addresses } = attachment;
   return {
     hostLink: { name: hostLink, mac: hostMac },
@@ -193,9 +163,10 @@ function describe(attachment: Attachment, routes: ReturnType<typeof effectiveRou
       prefixLength: HOST_PREFIX_LENGTH,
       gateway: podGateway,
     })),
-    routes: routes.map(({ destination, prefixLength, gateway }) => ({
-      dst: `${destination}/${prefixLength}`,
-      gw: gateway,
-    })),
+    routes: routes.map(toRecordedRoute),
   };
+}
+
+function toRecordedRoute({ destination, prefixLength, gateway }: EffectiveRoute) {
+  return { dst: `${destination}/${prefixLength}`, gw: gateway };
 }

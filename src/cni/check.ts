@@ -9,19 +9,20 @@ import type { NetnsHandle } from "../host/netns.ts";
 import type { CallContext } from "./context.ts";
 import { effectiveRoutes } from "./datapath/plan.ts";
 import type { CniDeps } from "./deps.ts";
-import { readLease } from "./ipam/leases.ts";
+import { verify } from "./ipam/allocate.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import type { NetworkConfig } from "./protocol/netconf.ts";
 import { addressesOf } from "./protocol/result.ts";
 import { type AttachmentRecord, readAttachment } from "./state/attachments.ts";
-import { type NetworkPaths, networkPaths } from "./state/paths.ts";
+import { networkPaths } from "./state/paths.ts";
 
 /** Gives the attachment's addresses. Throws `not-found` if there is no such attachment, `precondition` if it is damaged. */
 export async function check(
-  { deps }: Pick<CallContext, "deps">,
+  context: CallContext,
   call: AttachmentCall,
   config: NetworkConfig,
 ): Promise<readonly string[]> {
+  const { deps } = context;
   const paths = networkPaths(join(config.stateDir, deps.bootId), config.name);
   const record = await readAttachment(deps.files, paths, call);
   if (record === undefined || record === "unreadable") {
@@ -30,7 +31,7 @@ export async function check(
   if (!config.prevResult) throw failure("invalid", call, ["CHECK needs the prevResult of its ADD"]);
   const differences = [
     ...checkPrevResult(addressesOf(config.prevResult), record),
-    ...(await checkLeases(deps, paths, record)),
+    ...(await verify({ context, paths, config, record })),
     ...(await checkHost(deps, record)),
     ...(await checkPod({ deps, call, config, record })),
   ];
@@ -51,20 +52,6 @@ function checkPrevResult(announced: readonly string[], { state, addresses }: Att
   if (state === "pending") return ["its ADD never finished"];
   const missing = addresses.filter((address) => !announced.includes(address));
   return missing.map((address) => `prevResult lacks its address ${address}`);
-}
-
-async function checkLeases(
-  { files }: CniDeps,
-  paths: NetworkPaths,
-  { addresses, containerId, ifname, network }: AttachmentRecord,
-): Promise<string[]> {
-  const differences: string[] = [];
-  for (const address of addresses) {
-    const lease = await readLease(files, paths, { network, address });
-    if (lease?.containerId === containerId && lease.ifname === ifname) continue;
-    differences.push(lease ? `${address} is leased to ${lease.containerId}` : `${address} is not leased`);
-  }
-  return differences;
 }
 
 async function checkHost({ netlink }: CniDeps, record: AttachmentRecord): Promise<string[]> {
@@ -127,7 +114,7 @@ async function checkInside(
     return [
       ...checkLink({ ...link, what: record.ifname, wantedMac: record.podMac }),
       ...(await missingAddresses(pod, link.index, record.addresses)),
-      ...(await missingRoutes(pod, config)),
+      ...(await missingRoutes(pod, record, config)),
     ];
   } finally {
     pod.close();
@@ -145,15 +132,17 @@ async function missingAddresses(
 }
 
 /** Through whichever interface: the first one of a pod that has a route keeps it. */
-async function missingRoutes(pod: RouteConnection, config: NetworkConfig): Promise<string[]> {
-  const present = await pod.routes();
-  const missing = effectiveRoutes(config.routes).filter(
-    (route) =>
-      !present.some(
-        (other) => other.destination === route.destination && other.prefixLength === route.prefixLength,
-      ),
-  );
-  return missing.map(
-    ({ destination, prefixLength }) => `the pod lacks the route ${destination}/${prefixLength}`,
-  );
+async function missingRoutes(
+  pod: RouteConnection,
+  { routes }: AttachmentRecord,
+  { ipam }: NetworkConfig,
+): Promise<string[]> {
+  const present = (await pod.routes()).map((route) => `${route.destination}/${route.prefixLength}`);
+  // Records of earlier releases do not name the routes.
+  const configured = effectiveRoutes(ipam.kind === "own" ? ipam.routes : []);
+  const wanted = routes?.map(({ dst }) => dst) ?? configured.map((route) => routeText(route));
+  return wanted.filter((dst) => !present.includes(dst)).map((dst) => `the pod lacks the route ${dst}`);
 }
+
+const routeText = (route: { readonly destination: string; readonly prefixLength: number }) =>
+  `${route.destination}/${route.prefixLength}`;

@@ -3,6 +3,15 @@ import type { Log } from "../observe/log.ts";
 import type { Masquerade } from "./datapath/masquerade.ts";
 import type { CniDeps } from "./deps.ts";
 import type { Cursors } from "./ipam/cursor.ts";
+import type { Environment } from "./protocol/environment.ts";
+import type { JsonObject } from "./protocol/problems.ts";
+
+/** The call as the runtime made it: what another IPAM plugin is run with. */
+export interface RawCall {
+  readonly env: Environment;
+  /** The whole configuration on stdin. */
+  readonly config: JsonObject;
+}
 
 /** Made by `createPlugin` for each call. */
 export interface CallContext {
@@ -10,6 +19,7 @@ export interface CallContext {
   readonly masquerade: Masquerade;
   readonly cursors: Cursors;
   readonly log: Log;
+  readonly request: RawCall;
   /** Aborted at the deadline, with a TrivetError of kind `deadline` as its reason. */
   readonly signal: AbortSignal;
 }

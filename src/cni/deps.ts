@@ -1,5 +1,6 @@
 /** What the CNI leg needs of the world. The verbs build it from `host/`; tests build it from fakes. */
 import type { Clock } from "../host/clock.ts";
+import type { Exec } from "../host/exec.ts";
 import type { Files } from "../host/files.ts";
 import type { Netlink } from "../host/netlink.ts";
 import type { Netns } from "../host/netns.ts";
@@ -18,6 +19,8 @@ export interface CniDeps {
   readonly bootId: string;
   /** A text of letters and digits that no other call gets, for names of temporary files. */
   readonly nonce: () => string;
+  /** Runs other IPAM plugins; where it is missing, a network that needs one is refused. */
+  readonly exec?: Exec;
   readonly observer?: CniObserver;
 }
 

@@ -65,7 +65,11 @@ export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlu
     return withDeadline(deadline, (signal) =>
       turns.run([identity.name, call.containerId, call.ifname].join(" "), async () => {
         signal.throwIfAborted();
-        return dispatch({ deps, masquerade, cursors, log, signal }, { call, config, identity, facts });
+        const raw = { env: request.env, config };
+        return dispatch(
+          { deps, masquerade, cursors, log, signal, request: raw },
+          { call, config, identity, facts },
+        );
       }),
     );
   };

@@ -3,7 +3,7 @@ import { TrivetError } from "../errors.ts";
 import { hostLinkName, linkMac } from "./datapath/names.ts";
 import { deleteHostLink } from "./datapath/routed.ts";
 import type { CniDeps } from "./deps.ts";
-import { findLeases, releaseLease } from "./ipam/leases.ts";
+import { release } from "./ipam/allocate.ts";
 import {
   type Attachment,
   type AttachmentRecord,
@@ -67,10 +67,7 @@ export async function clearAttachment(
   const found = await readAttachment(files, paths, key);
   // An address is free only once no route leads to the old pod any more.
   await deleteHostLink(netlink, hostEndOf(key, found));
-  const freed: string[] = [];
-  for (const address of await addressesOf(deps, { paths, key, found })) {
-    if (await releaseLease(files, paths.lease(address), key)) freed.push(address);
-  }
+  const freed = await release({ deps, paths, key, found });
   await clearStaging(files, paths, paths.stagingPrefix(key));
   if (found !== undefined) await removeAttachment(files, paths.attachment(key));
   return freed;
@@ -80,14 +77,4 @@ export async function clearAttachment(
 function hostEndOf(key: AttachmentKey, found: Found): Pick<Attachment, "hostLink" | "hostMac"> {
   if (found !== undefined && found !== "unreadable") return found;
   return { hostLink: hostLinkName(key), hostMac: linkMac("host", key) };
-}
-
-async function addressesOf(
-  { files }: CniDeps,
-  { paths, key, found }: { paths: NetworkPaths; key: AttachmentKey; found: Found },
-): Promise<readonly string[]> {
-  // ADD claims the record before any lease, and this function removes it after all of them.
-  if (found === undefined) return [];
-  if (found !== "unreadable" && found.state === "committed") return found.addresses;
-  return findLeases(files, paths, key);
 }

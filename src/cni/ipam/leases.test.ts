@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { bootId, createFakeNode } from "../../../test/fakes/cni-node.ts";
 import { createFakeFiles } from "../../../test/fakes/files.ts";
-import { parseIpam } from "../protocol/ipam-config.ts";
+import { parseOwnIpam } from "../protocol/ipam-config.ts";
 import { createProblems } from "../protocol/problems.ts";
 import { makeNetworkDirectories, networkPaths } from "../state/paths.ts";
 import { createCursors } from "./cursor.ts";
@@ -11,7 +11,7 @@ async function setUp(subnet: string) {
   const files = createFakeFiles({ directories: ["/state"] });
   const paths = networkPaths(`/state/${bootId}`, "pods");
   await makeNetworkDirectories(files, paths);
-  const [set = []] = parseIpam({ ranges: [[{ subnet }]] }, createProblems("pods")).rangeSets;
+  const [set = []] = parseOwnIpam({ ranges: [[{ subnet }]] }, createProblems("pods")).rangeSets;
   let nonces = 0;
   let cursors = createCursors(files);
   const restart = () => {

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { parseIpam } from "../protocol/ipam-config.ts";
+import { parseOwnIpam } from "../protocol/ipam-config.ts";
 import { createProblems } from "../protocol/problems.ts";
 import { addressAt, candidates, poolSize, type RangeSet } from "./pool.ts";
 
 function setOf(...ranges: object[]): RangeSet {
   const problems = createProblems("test");
-  const [set] = parseIpam({ ranges: [ranges] }, problems).rangeSets;
+  const [set] = parseOwnIpam({ ranges: [ranges] }, problems).rangeSets;
   problems.throwIfAny();
   if (!set) throw new Error("no set");
   return set;

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { formatAddress, formatNetwork } from "../ipam/address.ts";
-import { parseIpam } from "./ipam-config.ts";
+import { parseOwnIpam } from "./ipam-config.ts";
 import { createProblems } from "./problems.ts";
 
 function parse(ipam: unknown) {
   const problems = createProblems("test");
-  const parsed = parseIpam(ipam, problems);
+  const parsed = parseOwnIpam(ipam, problems);
   problems.throwIfAny();
   return parsed;
 }
@@ -33,6 +33,16 @@ describe("what is accepted", () => {
     const routes = [{ dst: "0.0.0.0/0" }, { dst: "10.0.0.0/8", gw: "169.254.1.1" }];
     const parsed = parse({ ...set({ subnet: "10.1.2.0/24" }), routes }).routes;
     expect(parsed.map(({ gateway }) => gateway)).toEqual([undefined, "169.254.1.1"]);
+  });
+
+  test("IPv6 in a set of its own, beside IPv4", () => {
+    const { rangeSets } = parse({ ranges: [[{ subnet: "10.1.2.0/24" }], [{ subnet: "fd00:88::/64" }]] });
+    const [, [range] = []] = rangeSets;
+    expect(range && [range.rangeStart, range.rangeEnd, range.gateway].map(formatAddress)).toEqual([
+      "fd00:88::1",
+      "fd00:88::ffff:ffff:ffff:fffe",
+      "fd00:88::1",
+    ]);
   });
 
   test("two ranges of one subnet that do not overlap", () => {
@@ -89,11 +99,14 @@ describe("what is refused", () => {
       "ipam.routes[0].mtu is 1400",
       { ...set({ subnet }), routes: [{ dst: "0.0.0.0/0", mtu: 1400 }] },
     ],
+    ["a set of both families", "invalid", "a set holds one family", set({ subnet }, { subnet: "fd00::/64" })],
+    ["a /127", "invalid", "/126 is the smallest", set({ subnet: "fd00::/127" })],
+    ["link-local IPv6 addresses", "invalid", "fe80::/10", set({ subnet: "fe80::/64" })],
     [
-      "an IPv6 route",
-      "unsupported",
-      'ipam.routes[0].dst is "::/0"',
-      { ...set({ subnet }), routes: [{ dst: "::/0" }] },
+      "a gateway of the other family",
+      "invalid",
+      "ipam.routes[0].gw",
+      { ...set({ subnet }), routes: [{ dst: "::/0", gw: "10.1.2.1" }] },
     ],
   ];
 

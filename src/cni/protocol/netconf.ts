@@ -6,10 +6,11 @@ import { TrivetError } from "../../errors.ts";
 import { defaultSocket, defaultStateDir } from "./defaults.ts";
 import { identifierPattern } from "./environment.ts";
 import { type IpamConfig, parseIpam } from "./ipam-config.ts";
+import { type LinkMode, parseLinkMode, readFlag } from "./link-mode.ts";
+import type { PortMapping } from "./port-mapping.ts";
 import { createProblems, isObject, type JsonObject, type Problems } from "./problems.ts";
 import { parseVersion, type SpecVersion } from "./versions.ts";
 
-/** Where `trivet node` listens unless it is told otherwise. */
 /** The name becomes that of a directory. */
 const MAX_NAME_LENGTH = 200;
 const MIN_MTU = 68;
@@ -24,7 +25,13 @@ export interface NetworkIdentity {
 }
 
 /** All that ADD and CHECK go by. */
-export interface NetworkConfig extends NetworkIdentity, IpamConfig {
+export interface NetworkConfig extends NetworkIdentity {
+  readonly link: LinkMode;
+  readonly ipam: IpamConfig;
+  /** Host ports that the runtime asks for; those without a host port are left out. */
+  readonly portMappings: readonly PortMapping[];
+  /** The pod's MAC, in lower case, where the runtime asks for one. */
+  readonly mac: string | undefined;
   /** Undefined: that of the interface with the default route. */
   readonly mtu: number | undefined;
   readonly ipMasq: boolean;
@@ -80,34 +87,26 @@ function readIdentity(config: JsonObject, problems: Problems): NetworkIdentity {
 export function parseConfig(config: JsonObject): NetworkConfig {
   const problems = createProblems(String(config.name ?? ""));
   const identity = readIdentity(config, problems);
-  readMode(config, problems);
+  const link = parseLinkMode(config, problems);
   readPath(config, { key: "socket", fallback: defaultSocket }, problems);
-  if (config.bridge !== undefined && typeof config.bridge !== "string") {
-    problems.invalid("bridge", config.bridge, "it must be the name of an interface");
-  }
-  const { mtu = 0, ipMasq = false } = config;
+  const { mtu = 0 } = config;
   const goodMtu = typeof mtu === "number" && Number.isInteger(mtu) && (mtu === 0 || mtu >= MIN_MTU);
   if (!goodMtu || mtu > MAX_MTU) {
     problems.invalid("mtu", mtu, `it must be a number from ${MIN_MTU} to ${MAX_MTU}, or 0 to find it out`);
   }
-  if (typeof ipMasq !== "boolean") problems.invalid("ipMasq", ipMasq, "it must be true or false");
   const result = {
     ...identity,
-    ...parseIpam(config.ipam, problems),
+    link,
+    ipam: parseIpam(config.ipam, problems),
+    portMappings: [],
+    mac: undefined,
     mtu: mtu === 0 ? undefined : Number(mtu),
-    ipMasq: ipMasq === true,
+    ipMasq: readFlag(config, { key: "ipMasq", fallback: false }, problems),
     dns: readObject(config, "dns", problems),
     prevResult: readObject(config, "prevResult", problems),
   };
   problems.throwIfAny();
   return result;
-}
-
-function readMode(config: JsonObject, problems: Problems): void {
-  const { mode = "routed" } = config;
-  if (mode === "routed") return;
-  if (mode === "bridge") problems.unsupported("mode", mode, "this release has only the mode routed");
-  else problems.invalid("mode", mode, "it must be routed");
 }
 
 function readPath(

@@ -49,3 +49,18 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
+
+interface Keys {
+  readonly value: JsonObject;
+  readonly path: string;
+  readonly known: readonly string[];
+  readonly problems: Problems;
+}
+
+/** A misspelt `rangeStart` would otherwise lease addresses that belong to others. */
+export function refuseUnknownKeys({ value, path, known, problems }: Keys): void {
+  for (const key of Object.keys(value)) {
+    if (known.includes(key)) continue;
+    problems.unsupported(`${path}.${key}`, value[key], `trivet knows ${known.join(", ")} here`);
+  }
+}

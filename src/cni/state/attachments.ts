@@ -5,10 +5,28 @@
 import type { Files } from "../../host/files.ts";
 import { parseAddress } from "../ipam/address.ts";
 import type { ContainerInterface, PodIdentity } from "../protocol/environment.ts";
+import type { LinkMode } from "../protocol/link-mode.ts";
+import { type PortMapping, portProtocols } from "../protocol/port-mapping.ts";
+import { isObject, type JsonObject } from "../protocol/problems.ts";
 import { type Staging, withStaged } from "./claim.ts";
 import { decodeEntry, type EntryState, encodeEntry, textField } from "./entry.ts";
 import { nullIfAbsent, unlinkGuarded, withGuard } from "./guard.ts";
 import type { AttachmentKey, NetworkPaths } from "./paths.ts";
+
+/** A route of the pod; `gw` is missing where the destination is on the link. */
+export interface RecordedRoute {
+  readonly dst: string;
+  readonly gw?: string | undefined;
+}
+
+/** What the DEL of another IPAM plugin needs: its type, and what its ADD was run with. */
+export interface RecordedIpam {
+  readonly type: string;
+  readonly conf: JsonObject;
+  /** CNI_PATH and CNI_ARGS. */
+  readonly path: string;
+  readonly args: string;
+}
 
 /** What is known of an attachment: enough for DEL to work from nothing else. */
 export interface Attachment extends AttachmentKey {
@@ -23,6 +41,16 @@ export interface Attachment extends AttachmentKey {
   readonly addresses: readonly string[];
   /** Milliseconds since the epoch. */
   readonly createdAtMs: number;
+  /** How the link is connected; absent in records of releases that knew only routed links. */
+  readonly mode?: LinkMode["mode"] | undefined;
+  /** The bridge, in that mode. */
+  readonly bridge?: string | undefined;
+  /** Host ports, so that DEL finds their map elements without a configuration. */
+  readonly ports?: readonly PortMapping[] | undefined;
+  /** The routes that the pod got, so that CHECK knows them when another IPAM plugin gave them. */
+  readonly routes?: readonly RecordedRoute[] | undefined;
+  /** The IPAM plugin that leased the addresses, where it was not ours. */
+  readonly ipam?: RecordedIpam | undefined;
   /** Tells the record of one ADD from that of another for the same attachment. */
   readonly claim: string;
 }
@@ -74,6 +102,39 @@ function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
     addresses,
     createdAtMs: typeof value.createdAtMs === "number" ? value.createdAtMs : 0,
     claim: text("claim"),
+    mode: value.mode === "routed" || value.mode === "bridge" ? value.mode : undefined,
+    bridge: text("bridge") || undefined,
+    ports: Array.isArray(value.ports) ? value.ports.flatMap(parsePort) : undefined,
+    routes: Array.isArray(value.routes) ? value.routes.flatMap(parseRoute) : undefined,
+    ipam: parseRecordedIpam(value.ipam),
+  };
+}
+
+/** Nothing for what cannot be a host port: an element of that kind was never made. */
+function parsePort(value: unknown): PortMapping[] {
+  if (!isObject(value)) return [];
+  const { hostPort, containerPort, hostIp } = value;
+  const protocol = portProtocols.find((name) => name === value.protocol);
+  if (!isPort(hostPort) || !isPort(containerPort) || !protocol) return [];
+  return [{ hostPort, containerPort, protocol, hostIp: isAddress(hostIp) ? hostIp : undefined }];
+}
+
+function isPort(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
+}
+
+function parseRoute(value: unknown): RecordedRoute[] {
+  if (!isObject(value) || typeof value.dst !== "string") return [];
+  return [{ dst: value.dst, ...(typeof value.gw === "string" ? { gw: value.gw } : {}) }];
+}
+
+function parseRecordedIpam(value: unknown): RecordedIpam | undefined {
+  if (!isObject(value) || typeof value.type !== "string" || !isObject(value.conf)) return undefined;
+  return {
+    type: value.type,
+    conf: value.conf,
+    path: textField(value, "path"),
+    args: textField(value, "args"),
   };
 }
 

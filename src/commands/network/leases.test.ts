@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { leaseTable } from "./network.ts";
+import { leaseTable } from "./leases.ts";
 
 it("a lease is shown with its pod, the beginning of its container's id, and its age", () => {
   const lease = {

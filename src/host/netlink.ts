@@ -36,7 +36,19 @@ export type RouteChange =
       readonly prefixLength: number;
       /** Without it the destination is on the link itself. With it the gateway is taken to be on the link. */
       readonly gateway?: string;
+      /** Whose route it is (rtm_protocol, 5 to 255); that of an administrator without it. */
+      readonly protocol?: number;
     }
+  /** Only a route of this protocol, through this gateway and link; `not-found` for any other. */
+  | {
+      readonly op: "route.delete";
+      readonly linkIndex: number;
+      readonly destination: string;
+      readonly prefixLength: number;
+      readonly gateway: string;
+      readonly protocol: number;
+    }
+  | { readonly op: "link.mtu"; readonly name: string; readonly mtu: number }
   /** A permanent entry: nobody needs to be asked for the MAC. */
   | {
       readonly op: "neighbour.add";
@@ -82,6 +94,8 @@ export interface RouteConnection {
   addresses(linkIndex: number): Promise<LinkAddress[]>;
   /** The routes of the main table, all or those through one link. Dumps the table: only for small ones. */
   routes(linkIndex?: number): Promise<Route[]>;
+  /** The unicast routes of the main table that this protocol made. The kernel leaves the others out. */
+  routesOf(protocol: number): Promise<Route[]>;
   /** The route that a packet to this address would take; undefined where there is none. */
   routeTo(address: string): Promise<Route | undefined>;
   close(): void;
@@ -119,6 +133,7 @@ export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, 
         linkAt: (index) => queries.findLink(connection, { index }),
         addresses: (linkIndex) => queries.listAddresses(connection, linkIndex),
         routes: (linkIndex) => queries.listRoutes(connection, linkIndex),
+        routesOf: (protocol) => queries.listRoutesOf(connection, protocol),
         routeTo: (address) => queries.findRoute(connection, address),
         close: () => connection.close(),
       };

@@ -214,6 +214,43 @@ export const netlinkContract: readonly NetlinkCase[] = [
       }),
   },
   {
+    title: "routes of a protocol are told apart from all others, and only they are deleted as such",
+    run: (subject) =>
+      withPair(subject, async ({ host, linkIndex }) => {
+        // Without any address of its own the kernel takes no gateway.
+        await host.apply([{ op: "address.add", linkIndex, address: "192.0.2.1", prefixLength: 32 }]);
+        const route = { linkIndex, destination: "10.42.1.0", prefixLength: 24, gateway: "192.0.2.7" };
+        const foreign = { ...route, destination: "10.42.2.0" };
+        const ofSix = { ...route, destination: "2001:db8:1::", prefixLength: 64, gateway: "2001:db8::7" };
+        await host.apply([{ op: "route.add", ...route, protocol: 84 }]);
+        await host.apply([{ op: "route.add", ...foreign }]);
+        expect(await host.routesOf(84)).toEqual([route]);
+        expect(await host.routesOf(85)).toEqual([]);
+        const six = { kind: "conflict" } as const;
+        await host.apply([{ op: "route.add", ...ofSix, protocol: 84 }]);
+        await expect(host.apply([{ op: "route.add", ...ofSix, protocol: 84 }])).rejects.toMatchObject(six);
+        expect(await host.routesOf(84)).toEqual([route, ofSix]);
+        const notOurs = host.apply([{ op: "route.delete", ...foreign, protocol: 84 }]);
+        await expect(notOurs).rejects.toMatchObject({ kind: "not-found", op: "route.delete" });
+        await host.apply([
+          { op: "route.delete", ...route, protocol: 84 },
+          { op: "route.delete", ...ofSix, protocol: 84 },
+        ]);
+        expect(await host.routesOf(84)).toEqual([]);
+        expect(await host.routes(linkIndex)).toContainEqual(foreign);
+      }),
+  },
+  {
+    title: "the MTU of a link can be changed while it is up",
+    run: (subject) =>
+      withPair(subject, async ({ host }) => {
+        await host.apply([{ op: "link.mtu", name: "tvhost", mtu: 1300 }]);
+        expect(await host.link("tvhost")).toMatchObject({ mtu: 1300, up: true });
+        const missing = host.apply([{ op: "link.mtu", name: "absent", mtu: 1300 }]);
+        await expect(missing).rejects.toMatchObject({ kind: "not-found", op: "link.mtu" });
+      }),
+  },
+  {
     title: "an address, route or neighbour on a link that is not there is not-found",
     run: (subject) =>
       withEnds(subject, async ({ host }) => {

@@ -10,7 +10,7 @@ export class VethLink {
   readonly index: number;
   readonly name: string;
   readonly mac: string;
-  readonly mtu: number;
+  mtu: number;
   up = false;
   kind: string | undefined = "veth";
   peer: { readonly namespace: FakeNamespace; readonly name: string } | undefined;
@@ -32,7 +32,7 @@ export class FakeNamespace {
   readonly inode: bigint;
   readonly links = new Map<string, VethLink>();
   readonly addresses: (LinkAddress & { readonly linkIndex: number })[] = [];
-  routes: (Route & { readonly linkIndex: number })[] = [];
+  routes: (Route & { readonly linkIndex: number; readonly protocol?: number })[] = [];
   neighbours: { readonly address: string; readonly mac: string; readonly linkIndex: number }[] = [];
   #nextIndex = 1;
 
@@ -94,14 +94,33 @@ export class FakeNamespace {
     this.addresses.push({ linkIndex, address, prefixLength });
   }
 
-  addRoute({ op, linkIndex, destination, prefixLength, gateway }: Change<"route.add">): void {
+  deleteRoute({ op, linkIndex, destination, prefixLength, gateway, protocol }: Change<"route.delete">): void {
+    const index = this.routes.findIndex(
+      (route) =>
+        route.destination === destination &&
+        route.prefixLength === prefixLength &&
+        route.gateway === gateway &&
+        route.linkIndex === linkIndex &&
+        route.protocol === protocol,
+    );
+    if (index < 0) throw errnoError("ESRCH", op, `${destination}/${prefixLength} via ${gateway}`);
+    this.routes.splice(index, 1);
+  }
+
+  addRoute({ op, linkIndex, destination, prefixLength, gateway, protocol }: Change<"route.add">): void {
     const subject = `${destination}/${prefixLength}${gateway === undefined ? "" : ` via ${gateway}`}`;
     if (!this.#linkAt(op, linkIndex).up) throw errnoError("ENETDOWN", op, subject);
     const taken = this.routes.some(
       (route) => route.destination === destination && route.prefixLength === prefixLength,
     );
     if (taken) throw errnoError("EEXIST", op, subject);
-    this.routes.push({ destination, prefixLength, gateway, linkIndex });
+    this.routes.push({
+      destination,
+      prefixLength,
+      gateway,
+      linkIndex,
+      ...(protocol !== undefined && { protocol }),
+    });
   }
 
   addNeighbour({ op, linkIndex, address, mac }: Change<"neighbour.add">): void {
@@ -119,7 +138,9 @@ export class FakeNamespace {
       return address !== undefined && cidr !== undefined && contains(networkOf(cidr), address);
     });
     const [best] = matching.sort((left, right) => right.prefixLength - left.prefixLength);
-    return best && { ...best, destination: text, prefixLength: 32 };
+    if (!best) return undefined;
+    const { protocol: _protocol, ...route } = best;
+    return { ...route, destination: text, prefixLength: address?.family === 6 ? 128 : 32 };
   }
 
   describe(): string[] {

@@ -138,7 +138,15 @@ export class FakeProcess {
       addresses: (index) => query(`addresses of ${index}`, () => namespace.addressesOf(index)),
       routes: (index) =>
         query(`routes of ${index ?? "all"}`, () =>
-          namespace.routes.filter((route) => index === undefined || route.linkIndex === index),
+          namespace.routes
+            .filter((route) => index === undefined || route.linkIndex === index)
+            .map(({ protocol: _protocol, ...route }) => route),
+        ),
+      routesOf: (wanted) =>
+        query(`routes of protocol ${wanted}`, () =>
+          namespace.routes
+            .filter(({ protocol }) => protocol === wanted)
+            .map(({ protocol: _protocol, ...route }) => route),
         ),
       routeTo: (address) => query(`route to ${address}`, () => namespace.routeTo(address)),
       close,
@@ -178,8 +186,14 @@ function apply(namespace: FakeNamespace, change: RouteChange): void {
     case "address.add":
       namespace.addAddress(change);
       return;
+    case "link.mtu":
+      namespace.requireLink(change.op, change.name).mtu = change.mtu;
+      return;
     case "route.add":
       namespace.addRoute(change);
+      return;
+    case "route.delete":
+      namespace.deleteRoute(change);
       return;
     case "neighbour.add":
       namespace.addNeighbour(change);

@@ -26,6 +26,7 @@ const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const SOL_NETLINK = 270;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
 const MSG_DONTWAIT = 0x40;
 /** The kernel never fills more than this in one dump datagram (NLMSG_GOODSIZE is bounded by 32 KiB). */
 const RECEIVE_BYTES = 65_536;
@@ -40,13 +41,21 @@ export interface NetlinkOutcome {
   readonly ack: NetlinkAck;
 }
 
+/** How one exchange is done. */
+export interface ExchangeOptions {
+  /** The kernel takes long over it: it must not happen on the event loop. */
+  readonly slow?: boolean;
+  /** The header of a dump is a filter: what it does not name is left out by the kernel. */
+  readonly strict?: boolean;
+}
+
 /** One socket of one protocol. */
 export interface NetlinkConnection {
   /**
    * Sends all messages in one datagram, and gives their outcomes in order. The kernel goes on after a failing
    * message: what depends on an earlier one belongs into a later call.
    */
-  exchange(messages: readonly NetlinkMessage[], options?: { slow?: boolean }): Promise<NetlinkOutcome[]>;
+  exchange(messages: readonly NetlinkMessage[], options?: ExchangeOptions): Promise<NetlinkOutcome[]>;
   close(): void;
 }
 
@@ -68,6 +77,8 @@ export function openNetlink(syscalls: SocketSyscalls, protocol: number): Netlink
       const first = sequence;
       sequence += messages.length;
       const bytes = Buffer.concat(messages.map((message, index) => encodeMessage(message, first + index)));
+      if (options?.strict)
+        return strictly({ syscalls, fd, bytes }, () => receive({ syscalls, fd, messages, first }));
       if (options?.slow) await syscalls.sendAsync(fd, bytes, 0);
       else syscalls.send(fd, bytes, 0);
       return receive({ syscalls, fd, messages, first });
@@ -78,6 +89,23 @@ export function openNetlink(syscalls: SocketSyscalls, protocol: number): Netlink
       syscalls.close(fd);
     },
   };
+}
+
+interface Strict {
+  readonly syscalls: SocketSyscalls;
+  readonly fd: number;
+  readonly bytes: Buffer;
+}
+
+/** The option is the socket's, so it is set for this one go only, in which nothing else can be sent. */
+function strictly<T>({ syscalls, fd, bytes }: Strict, receiveAll: () => T): T {
+  syscalls.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, Buffer.from([1, 0, 0, 0]));
+  try {
+    syscalls.send(fd, bytes, 0);
+    return receiveAll();
+  } finally {
+    syscalls.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, Buffer.alloc(4));
+  }
 }
 
 interface Receive {

@@ -12,7 +12,7 @@ import {
   readAttributes,
 } from "./codec.ts";
 import { ackError, type NetlinkConnection } from "./connection.ts";
-import { addressBytes, addressHeader, linkHeader, routeHeader } from "./requests.ts";
+import { AF_INET, AF_INET6, addressBytes, addressHeader, linkHeader, routeHeader } from "./requests.ts";
 
 const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
@@ -38,8 +38,12 @@ const RTA_TABLE = 15;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
 
-async function ask(connection: NetlinkConnection, message: NetlinkMessage): Promise<readonly NetlinkReply[]> {
-  const [outcome] = await connection.exchange([message]);
+async function ask(
+  connection: NetlinkConnection,
+  message: NetlinkMessage,
+  options?: { strict: boolean },
+): Promise<readonly NetlinkReply[]> {
+  const [outcome] = await connection.exchange([message], options);
   if (!outcome) return [];
   if (outcome.ack.errno !== 0) throw ackError(message, outcome.ack);
   return outcome.replies;
@@ -124,6 +128,28 @@ export async function listRoutes(connection: NetlinkConnection, linkIndex?: numb
     .filter(({ payload }) => tableOf(payload) === RT_TABLE_MAIN)
     .map(({ payload }) => decodeRoute(payload))
     .filter((route) => linkIndex === undefined || route.linkIndex === linkIndex);
+}
+
+/** Unicast routes of the main table of one protocol; the kernel picks them out (NETLINK_GET_STRICT_CHK). */
+export async function listRoutesOf(connection: NetlinkConnection, protocol: number): Promise<Route[]> {
+  const found: Route[] = [];
+  for (const family of [AF_INET, AF_INET6]) {
+    const header = routeHeader({ family, protocol });
+    const question = {
+      op: "route.list",
+      subject: `protocol ${protocol}`,
+      type: RTM_GETROUTE,
+      flags: NLM_F_DUMP,
+      payload: header,
+    };
+    const replies = await ask(connection, question, { strict: true });
+    const matching = replies.filter(({ type, payload }) => {
+      const isUnicast = type === RTM_NEWROUTE && payload.readUInt8(7) === RTN_UNICAST;
+      return isUnicast && payload.readUInt8(5) === protocol && tableOf(payload) === RT_TABLE_MAIN;
+    });
+    found.push(...matching.map(({ payload }) => decodeRoute(payload)));
+  }
+  return found;
 }
 
 /** What the kernel would do with a packet to this address (RTM_GETROUTE without a dump). */

@@ -14,6 +14,7 @@ const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_NEWADDR = 20;
 const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
 const RTM_NEWNEIGH = 28;
 
 const IFLA_ADDRESS = 1;
@@ -89,7 +90,10 @@ export function encodeChange(change: RouteChange): NetlinkMessage {
       return linkMessage({ change, type: RTM_NEWLINK, attributes: noAddressGeneration });
     case "address.add":
       return encodeAddress(change);
+    case "link.mtu":
+      return linkMessage({ change, type: RTM_NEWLINK, attributes: (w) => w.u32(IFLA_MTU, change.mtu) });
     case "route.add":
+    case "route.delete":
       return encodeRoute(change);
     case "neighbour.add":
       return encodeNeighbour(change);
@@ -101,7 +105,7 @@ function message(change: RouteChange, subject: string, rest: Pick<NetlinkMessage
 }
 
 interface LinkMessage {
-  readonly change: Change<"link.delete" | "link.up" | "link.no-address-generation">;
+  readonly change: Change<"link.delete" | "link.up" | "link.no-address-generation" | "link.mtu">;
   readonly type: number;
   readonly flags?: number;
   readonly attributes?: (writer: AttributeWriter) => void;
@@ -180,24 +184,33 @@ interface RouteHeader {
   readonly prefixLength?: number;
   readonly scope?: number;
   readonly flags?: number;
+  readonly protocol?: number | undefined;
 }
 
 /** struct rtmsg of a unicast route in the main table. */
-export function routeHeader({ family, prefixLength = 0, scope = 0, flags = 0 }: RouteHeader): Buffer {
+export function routeHeader({
+  family,
+  prefixLength = 0,
+  scope = 0,
+  flags = 0,
+  protocol,
+}: RouteHeader): Buffer {
   const header = Buffer.alloc(12);
-  header.set([family, prefixLength, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
+  const by = protocol ?? RTPROT_STATIC;
+  header.set([family, prefixLength, 0, 0, RT_TABLE_MAIN, by, scope, RTN_UNICAST]);
   header.writeUInt32LE(flags, 8);
   return header;
 }
 
-function encodeRoute(change: Change<"route.add">): NetlinkMessage {
+function encodeRoute(change: Change<"route.add" | "route.delete">): NetlinkMessage {
   const { family, bytes } = addressBytes(change.destination);
-  const { prefixLength, gateway } = change;
+  const { prefixLength, gateway, protocol } = change;
   const header = routeHeader({
     family,
     prefixLength,
     scope: gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
     flags: gateway === undefined ? 0 : RTNH_F_ONLINK,
+    protocol,
   });
   const writer = new AttributeWriter();
   if (prefixLength > 0) writer.bytes(RTA_DST, bytes);
@@ -206,10 +219,10 @@ function encodeRoute(change: Change<"route.add">): NetlinkMessage {
   const via = gateway === undefined ? "" : ` via ${gateway}`;
   return {
     ...message(change, `${change.destination}/${prefixLength}${via}`, {
-      type: RTM_NEWROUTE,
+      type: change.op === "route.add" ? RTM_NEWROUTE : RTM_DELROUTE,
       payload: Buffer.concat([header, writer.finish()]),
     }),
-    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+    ...(change.op === "route.add" && { flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL }),
   };
 }
 

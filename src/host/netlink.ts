@@ -2,7 +2,14 @@
  * Links, addresses, routes and neighbours through rtnetlink(7), as an effect. A connection belongs to the network
  * namespace in which it was opened, wherever this process is later. Decides nothing: no retries, no defaults.
  */
-import { ackError, NETLINK_ROUTE, openNetlink, type SocketSyscalls } from "./netlink/connection.ts";
+import type { NetlinkMessage } from "./netlink/codec.ts";
+import {
+  ackError,
+  NETLINK_ROUTE,
+  type NetlinkOutcome,
+  openNetlink,
+  type SocketSyscalls,
+} from "./netlink/connection.ts";
 import { createLane } from "./netlink/lane.ts";
 import * as queries from "./netlink/queries.ts";
 import { encodeChange } from "./netlink/requests.ts";
@@ -17,7 +24,13 @@ export type RouteChange =
       readonly mac: string;
       readonly mtu: number;
       readonly peer: { readonly name: string; readonly mac: string; readonly netns: NetnsHandle };
+      /** The bridge that the near end becomes a port of, at once. */
+      readonly bridgeIndex?: number | undefined;
     }
+  /** A bridge without spanning tree. A MAC that is given stays: the bridge does not take one of its ports. */
+  | { readonly op: "bridge.add"; readonly name: string; readonly mac: string; readonly mtu: number }
+  /** Of a link that is a port of a bridge. */
+  | ({ readonly op: "bridge-port.set"; readonly name: string } & BridgePort)
   | { readonly op: "link.delete"; readonly name: string }
   | { readonly op: "link.up"; readonly name: string }
   /** No link-local IPv6 address of the kernel's making. */
@@ -28,6 +41,8 @@ export type RouteChange =
       readonly linkIndex: number;
       readonly address: string;
       readonly prefixLength: number;
+      /** One that is there already is no failure. */
+      readonly unlessThere?: boolean;
     }
   | {
       readonly op: "route.add";
@@ -38,6 +53,8 @@ export type RouteChange =
       readonly gateway?: string;
       /** Whose route it is (rtm_protocol, 5 to 255); that of an administrator without it. */
       readonly protocol?: number;
+      /** One to that destination that is there already is no failure, wherever it leads. */
+      readonly unlessThere?: boolean;
     }
   /** Only a route of this protocol, through this gateway and link; `not-found` for any other. */
   | {
@@ -49,13 +66,23 @@ export type RouteChange =
       readonly protocol: number;
     }
   | { readonly op: "link.mtu"; readonly name: string; readonly mtu: number }
-  /** A permanent entry: nobody needs to be asked for the MAC. */
+  /** A permanent entry, so that nobody needs to be asked for the MAC. Replaces what is there. */
   | {
       readonly op: "neighbour.add";
       readonly linkIndex: number;
       readonly address: string;
       readonly mac: string;
+      /** As if it had been learned: the kernel confirms it at its first use, and forgets it by itself. */
+      readonly learned?: boolean;
     };
+
+/** How a bridge treats one of its ports. */
+export interface BridgePort {
+  /** What comes from the port may leave by it. */
+  readonly hairpin: boolean;
+  /** Isolated ports do not reach one another. */
+  readonly isolated: boolean;
+}
 
 /** An interface as the kernel describes it. The MAC is in lower case. */
 export interface Link {
@@ -66,6 +93,20 @@ export interface Link {
   readonly up: boolean;
   /** The driver, such as `veth`; undefined for hardware. */
   readonly kind: string | undefined;
+  /** Of a veth, the index of its other end in that one's namespace. */
+  readonly peerIndex: number | undefined;
+  /** The bridge or other link that this one is a part of. */
+  readonly masterIndex: number | undefined;
+  /** Where the master is a bridge. */
+  readonly port: BridgePort | undefined;
+}
+
+/** An entry of the ARP or IPv6 neighbour table. */
+export interface Neighbour {
+  readonly address: string;
+  /** In lower case; undefined where it is not known. */
+  readonly mac: string | undefined;
+  readonly permanent: boolean;
 }
 
 /** An address of an interface, without its scope and lifetime. */
@@ -89,9 +130,13 @@ export interface RouteConnection {
    * that needs the success of another belongs into a later call. Throws the first failure: errno and kernel's text.
    */
   apply(changes: readonly RouteChange[]): Promise<void>;
+  /** `apply`, and then `link`, in one go. */
+  applyThenLink(changes: readonly RouteChange[], name: string): Promise<Link | undefined>;
   link(name: string): Promise<Link | undefined>;
   linkAt(index: number): Promise<Link | undefined>;
   addresses(linkIndex: number): Promise<LinkAddress[]>;
+  /** The neighbours on one link, of both families. */
+  neighbours(linkIndex: number): Promise<Neighbour[]>;
   /** The routes of the main table, all or those through one link. Dumps the table: only for small ones. */
   routes(linkIndex?: number): Promise<Route[]>;
   /** The unicast routes of the main table that this protocol made. The kernel leaves the others out. */
@@ -124,13 +169,17 @@ export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, 
           // Deleting a device waits for an RCU grace period, some 20 ms: not on the event loop.
           const slow = changes.some((change) => change.op === "link.delete");
           const send = () => connection.exchange(messages, { slow });
-          const outcomes = await (slow ? slowLane(send) : send());
-          const failed = outcomes.findIndex((outcome) => outcome.ack.errno !== 0);
-          const outcome = outcomes[failed];
-          if (outcome) throw ackError(messages[failed], outcome.ack);
+          throwFirst(changes, messages, await (slow ? slowLane(send) : send()));
+        },
+        async applyThenLink(changes, name) {
+          const messages = changes.map(encodeChange);
+          const outcomes = await connection.exchange([...messages, queries.linkRequest({ name })]);
+          throwFirst(changes, messages, outcomes);
+          return queries.readLink(queries.linkRequest({ name }), outcomes.at(-1));
         },
         link: (name) => queries.findLink(connection, { name }),
         linkAt: (index) => queries.findLink(connection, { index }),
+        neighbours: (linkIndex) => queries.listNeighbours(connection, linkIndex),
         addresses: (linkIndex) => queries.listAddresses(connection, linkIndex),
         routes: (linkIndex) => queries.listRoutes(connection, linkIndex),
         routesOf: (protocol) => queries.listRoutesOf(connection, protocol),
@@ -139,4 +188,20 @@ export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, 
       };
     },
   };
+}
+
+const EEXIST = 17;
+
+/** Throws the first failure among the changes, but for what was there already and may be. */
+function throwFirst(
+  changes: readonly RouteChange[],
+  messages: readonly NetlinkMessage[],
+  outcomes: readonly NetlinkOutcome[],
+): void {
+  for (const [index, change] of changes.entries()) {
+    const ack = outcomes[index]?.ack;
+    if (!ack || ack.errno === 0) continue;
+    if (ack.errno === EEXIST && "unlessThere" in change && change.unlessThere) continue;
+    throw ackError(messages[index], ack);
+  }
 }

@@ -268,6 +268,79 @@ export const netlinkContract: readonly NetlinkCase[] = [
       }),
   },
   {
+    title: "what may be there already is no failure, and stays as it was; another failure still is one",
+    run: (subject) =>
+      withPair(subject, async ({ host, linkIndex }) => {
+        const address = { op: "address.add", linkIndex, address: "fd00:9::1", prefixLength: 64 } as const;
+        const route = { op: "route.add", linkIndex, destination: "10.9.0.2", prefixLength: 32 } as const;
+        await host.apply([{ ...address, address: "10.9.0.1", prefixLength: 32 }, address, route]);
+        const again = [
+          { ...address, unlessThere: true },
+          { ...route, gateway: "169.254.1.1", unlessThere: true },
+        ];
+        await host.apply(again);
+        expect(await host.routeTo("10.9.0.2")).toMatchObject({ gateway: undefined });
+        await expect(host.apply([...again, { op: "link.up", name: "none" }])).rejects.toMatchObject({
+          op: "link.up",
+        });
+      }),
+  },
+  {
+    title: "changes and the look at their link are one go; each end of a pair knows the other's index",
+    run: (subject) =>
+      withEnds(subject, async ({ host, pod, pair }) => {
+        const near = await host.applyThenLink([pair], "tvhost");
+        const far = await pod.link("eth0");
+        expect(near).toMatchObject({ name: "tvhost", mac: HOST_MAC, peerIndex: far?.index });
+        expect(far).toMatchObject({ peerIndex: near?.index, masterIndex: undefined, port: undefined });
+        await expect(host.applyThenLink([pair], "tvhost")).rejects.toMatchObject({ kind: "conflict" });
+        expect(await host.applyThenLink([], "none")).toBeUndefined();
+      }),
+  },
+  {
+    title: "a pair may be made as a port of a bridge, whose MAC stays its own, and its flags be set",
+    run: (subject) =>
+      withEnds(subject, async ({ host, pair }) => {
+        const bridge = { op: "bridge.add", name: "trbr0", mac: "02:00:00:00:00:aa", mtu: 1400 } as const;
+        const made = await host.applyThenLink([bridge], "trbr0");
+        expect(made).toMatchObject({ kind: "bridge", mac: bridge.mac, mtu: 1400, up: false });
+        await expect(host.apply([bridge])).rejects.toMatchObject({ kind: "conflict", op: "bridge.add" });
+        const port = await host.applyThenLink([{ ...pair, bridgeIndex: made?.index }], "tvhost");
+        expect(port).toMatchObject({
+          masterIndex: made?.index,
+          port: { hairpin: false, isolated: false },
+        });
+        const flags = { hairpin: true, isolated: true };
+        await host.apply([{ op: "bridge-port.set", name: "tvhost", ...flags }]);
+        expect((await host.link("tvhost"))?.port).toEqual(flags);
+        expect((await host.link("trbr0"))?.mac).toBe(bridge.mac);
+      }),
+  },
+  {
+    title: "flags of a link that is no port of a bridge are refused",
+    run: (subject) =>
+      withEnds(subject, async ({ host, pair }) => {
+        await host.apply([pair]);
+        const change = { op: "bridge-port.set", name: "tvhost", hairpin: true, isolated: false } as const;
+        await expect(host.apply([change])).rejects.toMatchObject({ op: "bridge-port.set" });
+      }),
+  },
+  {
+    title: "the neighbours of a link are told, permanent or learned, of both families",
+    run: (subject) =>
+      withPair(subject, async ({ host, linkIndex }) => {
+        const entry = { op: "neighbour.add", linkIndex, mac: POD_MAC } as const;
+        await host.apply([
+          { ...entry, address: "10.9.0.2" },
+          { ...entry, address: "fd00:9::2", learned: true },
+        ]);
+        const found = await host.neighbours(linkIndex);
+        expect(found).toContainEqual({ address: "10.9.0.2", mac: POD_MAC, permanent: true });
+        expect(found).toContainEqual({ address: "fd00:9::2", mac: POD_MAC, permanent: false });
+        expect(await host.neighbours(1)).toEqual([]);
+      }),
+  },
+  {
     title: "closing a connection twice is harmless",
     run: (subject) =>
       withEnds(subject, async ({ host }) => {

@@ -2,7 +2,7 @@
 
 import { contains, networkOf, parseAddress, parseCidr } from "../../src/cni/ipam/address.ts";
 import { errnoError } from "../../src/host/errno.ts";
-import type { Link, LinkAddress, Route, RouteChange } from "../../src/host/netlink.ts";
+import type { BridgePort, Link, LinkAddress, Neighbour, Route, RouteChange } from "../../src/host/netlink.ts";
 
 type Change<Op extends RouteChange["op"]> = Extract<RouteChange, { op: Op }>;
 
@@ -14,6 +14,8 @@ export class VethLink {
   up = false;
   kind: string | undefined = "veth";
   peer: { readonly namespace: FakeNamespace; readonly name: string } | undefined;
+  masterIndex: number | undefined;
+  port: BridgePort | undefined;
 
   constructor({ index, name, mac, mtu }: Pick<Link, "index" | "name" | "mac" | "mtu">) {
     this.index = index;
@@ -23,8 +25,9 @@ export class VethLink {
   }
 
   describe(): Link {
-    const { index, name, mac, mtu, up, kind } = this;
-    return { index, name, mac, mtu, up, kind };
+    const { index, name, mac, mtu, up, kind, masterIndex, port } = this;
+    const peerIndex = this.peer?.namespace.links.get(this.peer.name)?.index;
+    return { index, name, mac, mtu, up, kind, peerIndex, masterIndex, port };
   }
 }
 
@@ -33,7 +36,7 @@ export class FakeNamespace {
   readonly links = new Map<string, VethLink>();
   readonly addresses: (LinkAddress & { readonly linkIndex: number })[] = [];
   routes: (Route & { readonly linkIndex: number; readonly protocol?: number })[] = [];
-  neighbours: { readonly address: string; readonly mac: string; readonly linkIndex: number }[] = [];
+  neighbours: (Omit<Change<"neighbour.add">, "op" | "learned"> & { readonly learned: boolean })[] = [];
   #nextIndex = 1;
 
   constructor(inode: bigint) {
@@ -51,6 +54,30 @@ export class FakeNamespace {
     link.kind = undefined;
     this.links.set(name, link);
     return link;
+  }
+
+  addBridge({ op, name, mac, mtu }: Change<"bridge.add">): void {
+    if (this.links.has(name)) throw errnoError("EEXIST", op, name);
+    this.addPlainLink(name, { mac, mtu }).kind = "bridge";
+  }
+
+  enslave(link: VethLink, bridgeIndex: number): void {
+    const bridge = this.#linkAt("veth.add", bridgeIndex);
+    if (bridge.kind !== "bridge") throw errnoError("EOPNOTSUPP", "veth.add", link.name);
+    link.masterIndex = bridgeIndex;
+    link.port = { hairpin: false, isolated: false };
+  }
+
+  setPort({ op, name, hairpin, isolated }: Change<"bridge-port.set">): void {
+    const link = this.requireLink(op, name);
+    if (!link.port) throw errnoError("EINVAL", op, name);
+    link.port = { hairpin, isolated };
+  }
+
+  neighboursOf(index: number): Neighbour[] {
+    return this.neighbours
+      .filter(({ linkIndex }) => linkIndex === index)
+      .map(({ address, mac, learned }) => ({ address, mac, permanent: !learned }));
   }
 
   requireLink(op: string, name: string): VethLink {
@@ -123,12 +150,12 @@ export class FakeNamespace {
     });
   }
 
-  addNeighbour({ op, linkIndex, address, mac }: Change<"neighbour.add">): void {
+  addNeighbour({ op, linkIndex, address, mac, learned = false }: Change<"neighbour.add">): void {
     this.#linkAt(op, linkIndex);
     this.neighbours = this.neighbours.filter(
       (each) => each.linkIndex !== linkIndex || each.address !== address,
     );
-    this.neighbours.push({ linkIndex, address, mac });
+    this.neighbours.push({ linkIndex, address, mac, learned });
   }
 
   routeTo(text: string): Route | undefined {
@@ -155,7 +182,10 @@ export class FakeNamespace {
         ({ linkIndex, destination, prefixLength, gateway }) =>
           `route ${destination}/${prefixLength} via ${gateway ?? "link"} on ${linkIndex}`,
       ),
-      ...this.neighbours.map(({ linkIndex, address, mac }) => `neighbour ${address} ${mac} on ${linkIndex}`),
+      // Those that are learned the kernel forgets by itself.
+      ...this.neighbours
+        .filter(({ learned }) => !learned)
+        .map(({ linkIndex, address, mac }) => `neighbour ${address} ${mac} on ${linkIndex}`),
     ];
   }
 }

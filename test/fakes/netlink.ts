@@ -3,7 +3,7 @@
  * one process's view of it, with a hook around every effect and a `halt` that is SIGKILL. As in the real kernel a
  * batch goes on after a change that fails. The contract in `test/contract/netlink.ts` runs on this and on the real one.
  */
-import { TrivetError } from "../../src/errors.ts";
+import { isKind, TrivetError } from "../../src/errors.ts";
 import { errnoError } from "../../src/host/errno.ts";
 import type { Netlink, RouteChange, RouteConnection } from "../../src/host/netlink.ts";
 import type { Netns, NetnsHandle } from "../../src/host/netns.ts";
@@ -130,11 +130,19 @@ export class FakeProcess {
         const ops = changes.map((change) => change.op).join(", ");
         this.effect("netlink.apply", ops, () => applyAll(namespace, changes));
       },
+      applyThenLink: async (changes, name) => {
+        const ops = changes.map((change) => change.op).join(", ");
+        return this.effect("netlink.apply", ops, () => {
+          applyAll(namespace, changes);
+          return namespace.links.get(name)?.describe();
+        });
+      },
       link: (name) => query(name, () => namespace.links.get(name)?.describe()),
       linkAt: (index) =>
         query(`link ${index}`, () =>
           [...namespace.links.values()].find((link) => link.index === index)?.describe(),
         ),
+      neighbours: (index) => query(`neighbours of ${index}`, () => namespace.neighboursOf(index)),
       addresses: (index) => query(`addresses of ${index}`, () => namespace.addressesOf(index)),
       routes: (index) =>
         query(`routes of ${index ?? "all"}`, () =>
@@ -171,6 +179,12 @@ function apply(namespace: FakeNamespace, change: RouteChange): void {
     case "veth.add":
       addPair(namespace, change);
       return;
+    case "bridge.add":
+      namespace.addBridge(change);
+      return;
+    case "bridge-port.set":
+      namespace.setPort(change);
+      return;
     case "link.delete":
       namespace.deleteLink(change.name);
       return;
@@ -184,13 +198,13 @@ function apply(namespace: FakeNamespace, change: RouteChange): void {
       }
       return;
     case "address.add":
-      namespace.addAddress(change);
+      unlessThere(change, () => namespace.addAddress(change));
       return;
     case "link.mtu":
       namespace.requireLink(change.op, change.name).mtu = change.mtu;
       return;
     case "route.add":
-      namespace.addRoute(change);
+      unlessThere(change, () => namespace.addRoute(change));
       return;
     case "route.delete":
       namespace.deleteRoute(change);
@@ -211,8 +225,17 @@ function addPair(namespace: FakeNamespace, change: Extract<RouteChange, { op: "v
   }
   const near = new VethLink({ index: namespace.takeIndex(), name, mac, mtu });
   const far = new VethLink({ index: other.takeIndex(), name: peer.name, mac: peer.mac, mtu });
+  if (change.bridgeIndex !== undefined) namespace.enslave(near, change.bridgeIndex);
   near.peer = { namespace: other, name: far.name };
   far.peer = { namespace, name: near.name };
   namespace.links.set(name, near);
   other.links.set(peer.name, far);
+}
+
+function unlessThere(change: { readonly unlessThere?: boolean }, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!change.unlessThere || !isKind(error, "conflict")) throw error;
+  }
 }

@@ -1,7 +1,7 @@
 /** What rtnetlink(7) tells: one link, the addresses and routes of one link, the route to one address. */
 import ipaddr from "ipaddr.js";
 import { isKind } from "../../errors.ts";
-import type { Link, LinkAddress, Route } from "../netlink.ts";
+import type { BridgePort, Link, LinkAddress, Neighbour, Route } from "../netlink.ts";
 import {
   AttributeWriter,
   attributeText,
@@ -11,11 +11,23 @@ import {
   NLM_F_DUMP,
   readAttributes,
 } from "./codec.ts";
-import { ackError, type NetlinkConnection } from "./connection.ts";
-import { AF_INET, AF_INET6, addressBytes, addressHeader, linkHeader, routeHeader } from "./requests.ts";
+import { ackError, type NetlinkConnection, type NetlinkOutcome } from "./connection.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  addressBytes,
+  addressHeader,
+  IFLA_BRPORT_ISOLATED,
+  IFLA_BRPORT_MODE,
+  linkHeader,
+  NUD_PERMANENT,
+  routeHeader,
+} from "./requests.ts";
 
 const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
+const RTM_NEWNEIGH = 28;
+const RTM_GETNEIGH = 30;
 const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
@@ -27,7 +39,11 @@ const IFLA_MTU = 4;
 const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_SKIP_STATS = 8;
+const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
 const IFLA_INFO_KIND = 1;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_INFO_SLAVE_DATA = 5;
 const IFF_UP = 1;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -37,6 +53,9 @@ const RTA_GATEWAY = 5;
 const RTA_TABLE = 15;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NDA_IFINDEX = 8;
 
 async function ask(
   connection: NetlinkConnection,
@@ -49,48 +68,88 @@ async function ask(
   return outcome.replies;
 }
 
-async function undefinedWhenAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (isKind(error, "not-found")) return undefined;
-    throw error;
-  }
-}
+type WantedLink = { readonly name: string } | { readonly index: number };
 
-/** One link (RTM_GETLINK), without the statistics that make up most of the answer. */
-export async function findLink(
-  connection: NetlinkConnection,
-  wanted: { name: string } | { index: number },
-): Promise<Link | undefined> {
+/** The question for one link (RTM_GETLINK), without the statistics that make up most of the answer. */
+export function linkRequest(wanted: WantedLink): NetlinkMessage {
   const byName = "name" in wanted;
   const writer = new AttributeWriter().u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   if (byName) writer.text(IFLA_IFNAME, wanted.name);
   const header = linkHeader(byName ? {} : { index: wanted.index });
-  const replies = await undefinedWhenAbsent(
-    ask(connection, {
-      op: "link.get",
-      subject: byName ? wanted.name : `link ${wanted.index}`,
-      type: RTM_GETLINK,
-      flags: NLM_F_ACK,
-      payload: Buffer.concat([header, writer.finish()]),
-    }),
-  );
-  const reply = replies?.find(({ type }) => type === RTM_NEWLINK);
+  return {
+    op: "link.get",
+    subject: byName ? wanted.name : `link ${wanted.index}`,
+    type: RTM_GETLINK,
+    flags: NLM_F_ACK,
+    payload: Buffer.concat([header, writer.finish()]),
+  };
+}
+
+/** The answer to it; undefined where there is no such link. */
+export function readLink(request: NetlinkMessage, outcome: NetlinkOutcome | undefined): Link | undefined {
+  if (!outcome) return undefined;
+  if (outcome.ack.errno !== 0) {
+    const error = ackError(request, outcome.ack);
+    if (isKind(error, "not-found")) return undefined;
+    throw error;
+  }
+  const reply = outcome.replies.find(({ type }) => type === RTM_NEWLINK);
   return reply && decodeLink(reply.payload);
+}
+
+/** Asks for one link. */
+export async function findLink(connection: NetlinkConnection, wanted: WantedLink): Promise<Link | undefined> {
+  const request = linkRequest(wanted);
+  const [outcome] = await connection.exchange([request]);
+  return readLink(request, outcome);
+}
+
+function macText(bytes: Buffer | undefined): string {
+  return (bytes?.toString("hex").match(/../g) ?? []).join(":");
 }
 
 function decodeLink(payload: Buffer): Link {
   const attributes = readAttributes(payload.subarray(16));
-  const info = attributes.get(IFLA_LINKINFO);
+  const info = readAttributes(attributes.get(IFLA_LINKINFO) ?? Buffer.alloc(0));
+  const isPort = attributeText(info.get(IFLA_INFO_SLAVE_KIND)) === "bridge";
   return {
     index: payload.readInt32LE(4),
     up: (payload.readUInt32LE(8) & IFF_UP) !== 0,
     name: attributeText(attributes.get(IFLA_IFNAME)) ?? "",
-    mac: (attributes.get(IFLA_ADDRESS)?.toString("hex").match(/../g) ?? []).join(":"),
+    mac: macText(attributes.get(IFLA_ADDRESS)),
     mtu: attributes.get(IFLA_MTU)?.readUInt32LE(0) ?? 0,
-    kind: info && attributeText(readAttributes(info).get(IFLA_INFO_KIND)),
+    kind: attributeText(info.get(IFLA_INFO_KIND)),
+    peerIndex: attributes.get(IFLA_LINK)?.readUInt32LE(0),
+    masterIndex: attributes.get(IFLA_MASTER)?.readUInt32LE(0),
+    port: isPort ? decodePort(info.get(IFLA_INFO_SLAVE_DATA) ?? Buffer.alloc(0)) : undefined,
   };
+}
+
+function decodePort(bytes: Buffer): BridgePort {
+  const attributes = readAttributes(bytes);
+  const isSet = (type: number) => attributes.get(type)?.readUInt8(0) === 1;
+  return { hairpin: isSet(IFLA_BRPORT_MODE), isolated: isSet(IFLA_BRPORT_ISOLATED) };
+}
+
+/** The neighbours on a link, of both families (RTM_GETNEIGH); those of others are left out by the kernel. */
+export async function listNeighbours(connection: NetlinkConnection, linkIndex: number): Promise<Neighbour[]> {
+  const question: NetlinkMessage = {
+    op: "neighbour.list",
+    subject: `link ${linkIndex}`,
+    type: RTM_GETNEIGH,
+    flags: NLM_F_DUMP,
+    payload: Buffer.concat([Buffer.alloc(12), new AttributeWriter().u32(NDA_IFINDEX, linkIndex).finish()]),
+  };
+  const replies = await ask(connection, question, { strict: true });
+  return replies
+    .filter(({ type, payload }) => type === RTM_NEWNEIGH && payload.readInt32LE(4) === linkIndex)
+    .flatMap(({ payload }) => {
+      const attributes = readAttributes(payload.subarray(12));
+      const address = attributes.get(NDA_DST);
+      const mac = macText(attributes.get(NDA_LLADDR)) || undefined;
+      const permanent = (payload.readUInt16LE(8) & NUD_PERMANENT) !== 0;
+      return address ? [{ address: addressText(address), mac, permanent }] : [];
+    });
 }
 
 /** The addresses of a link. The kernel lists all of the namespace; the others are left out here. */

@@ -1,6 +1,6 @@
 /** rtnetlink(7) requests as bytes. Numbers are those of linux/rtnetlink.h, if_link.h, if_addr.h and neighbour.h. */
 import ipaddr from "ipaddr.js";
-import type { RouteChange } from "../netlink.ts";
+import type { BridgePort, RouteChange } from "../netlink.ts";
 import {
   AttributeWriter,
   type NetlinkMessage,
@@ -23,6 +23,13 @@ const IFLA_MTU = 4;
 const IFLA_LINKINFO = 18;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_INFO_SLAVE_KIND = 4;
+const IFLA_INFO_SLAVE_DATA = 5;
+const IFLA_BR_STP_STATE = 5;
+/** Of a bridge's port: hairpin mode, and isolation. */
+export const IFLA_BRPORT_MODE = 4;
+export const IFLA_BRPORT_ISOLATED = 33;
+const IFLA_MASTER = 10;
 const VETH_INFO_PEER = 1;
 const IFLA_AF_SPEC = 26;
 const IFLA_NET_NS_FD = 28;
@@ -46,7 +53,9 @@ const RTNH_F_ONLINK = 4;
 
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
-const NUD_PERMANENT = 0x80;
+const NUD_STALE = 0x04;
+/** Of a neighbour entry. */
+export const NUD_PERMANENT = 0x80;
 
 /** Address families (socket(2)). */
 export const AF_INET = 2;
@@ -82,6 +91,10 @@ export function encodeChange(change: RouteChange): NetlinkMessage {
   switch (change.op) {
     case "veth.add":
       return encodeVeth(change);
+    case "bridge.add":
+      return encodeBridge(change);
+    case "bridge-port.set":
+      return linkMessage({ change, type: RTM_NEWLINK, attributes: (writer) => portFlags(writer, change) });
     case "link.delete":
       return linkMessage({ change, type: RTM_DELLINK });
     case "link.up":
@@ -105,7 +118,9 @@ function message(change: RouteChange, subject: string, rest: Pick<NetlinkMessage
 }
 
 interface LinkMessage {
-  readonly change: Change<"link.delete" | "link.up" | "link.no-address-generation" | "link.mtu">;
+  readonly change: Change<
+    "bridge-port.set" | "link.delete" | "link.up" | "link.no-address-generation" | "link.mtu"
+  >;
   readonly type: number;
   readonly flags?: number;
   readonly attributes?: (writer: AttributeWriter) => void;
@@ -123,6 +138,33 @@ function noAddressGeneration(writer: AttributeWriter): void {
   writer.nest(IFLA_AF_SPEC, (families) =>
     families.nest(AF_INET6, (inet6) => inet6.u8(IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE)),
   );
+}
+
+function portFlags(writer: AttributeWriter, { hairpin, isolated }: BridgePort): void {
+  writer.nest(IFLA_LINKINFO, (info) =>
+    info
+      .text(IFLA_INFO_SLAVE_KIND, "bridge")
+      .nest(IFLA_INFO_SLAVE_DATA, (data) =>
+        data.u8(IFLA_BRPORT_MODE, Number(hairpin)).u8(IFLA_BRPORT_ISOLATED, Number(isolated)),
+      ),
+  );
+}
+
+function encodeBridge(change: Change<"bridge.add">): NetlinkMessage {
+  const writer = new AttributeWriter()
+    .text(IFLA_IFNAME, change.name)
+    .u32(IFLA_MTU, change.mtu)
+    .bytes(IFLA_ADDRESS, macBytes(change.mac))
+    .nest(IFLA_LINKINFO, (info) =>
+      info.text(IFLA_INFO_KIND, "bridge").nest(IFLA_INFO_DATA, (data) => data.u32(IFLA_BR_STP_STATE, 0)),
+    );
+  return {
+    ...message(change, change.name, {
+      type: RTM_NEWLINK,
+      payload: Buffer.concat([linkHeader({}), writer.finish()]),
+    }),
+    flags: NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+  };
 }
 
 function encodeVeth(change: Change<"veth.add">): NetlinkMessage {
@@ -146,6 +188,7 @@ function encodeVeth(change: Change<"veth.add">): NetlinkMessage {
           ),
         ),
     );
+  if (change.bridgeIndex !== undefined) writer.u32(IFLA_MASTER, change.bridgeIndex);
   return {
     op: change.op,
     subject: `${change.name} and ${change.peer.name} in ${change.peer.netns.path}`,
@@ -231,7 +274,7 @@ function encodeNeighbour(change: Change<"neighbour.add">): NetlinkMessage {
   const header = Buffer.alloc(12); // struct ndmsg
   header.writeUInt8(family, 0);
   header.writeInt32LE(change.linkIndex, 4);
-  header.writeUInt16LE(NUD_PERMANENT, 8);
+  header.writeUInt16LE(change.learned ? NUD_STALE : NUD_PERMANENT, 8);
   const writer = new AttributeWriter().bytes(NDA_DST, bytes).bytes(NDA_LLADDR, macBytes(change.mac));
   return {
     ...message(change, change.address, {

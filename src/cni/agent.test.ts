@@ -6,8 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { bootId, createFakeNode, type FakeNode } from "../../test/fakes/cni-node.ts";
 import { silentLog } from "../observe/log.ts";
 import { type CniAgent, startCniAgent } from "./agent.ts";
+import { askAgent } from "./client/ask-agent.ts";
 import type { CniDeps } from "./deps.ts";
-import { type AgentReply, MAX_REQUEST_BYTES } from "./protocol/agent-frame.ts";
+import { type AgentReply, MAX_REQUEST_BYTES, type Refusal } from "./protocol/agent-frame.ts";
 
 let directory: string;
 let socketPath: string;
@@ -45,15 +46,17 @@ function request(command: string, changes: object = {}): string {
   return `${JSON.stringify({ protocol: 1, command, env, stdin, deadlineMs: 60_000, ...changes })}\n`;
 }
 
-/** Sends these bytes and gives the answer; undefined if the agent ends the connection without one. */
-function ask(bytes: string): Promise<AgentReply | undefined> {
+type OlderReply = AgentReply & { readonly protocol: number; readonly refused?: Refusal };
+
+/** In the older protocol: sends these bytes and gives the answer; undefined if the agent ends the connection without one. */
+function ask(bytes: string): Promise<OlderReply | undefined> {
   return new Promise((resolve, reject) => {
     let answer = "";
     const socket = connect({ path: socketPath }, () => void socket.write(bytes));
     socket.on("data", (chunk) => {
       answer += chunk;
     });
-    socket.on("close", () => resolve(answer === "" ? undefined : (JSON.parse(answer) as AgentReply)));
+    socket.on("close", () => resolve(answer === "" ? undefined : (JSON.parse(answer) as OlderReply)));
     socket.on("error", reject);
   });
 }
@@ -85,8 +88,8 @@ describe("a request", () => {
 
   test("of another protocol is refused with our number, and nothing is done", async () => {
     await start();
-    const answer = await ask(request("ADD", { protocol: 2, command: 5, env: "another form" }));
-    expect(answer).toMatchObject({ protocol: 1, exitCode: 1, refused: "protocol" });
+    const answer = await ask(request("ADD", { protocol: 3, command: 5, env: "another form" }));
+    expect(answer).toMatchObject({ protocol: 2, exitCode: 1, refused: "protocol" });
     expect(node.stateFiles()).toEqual([]);
   });
 
@@ -141,6 +144,112 @@ describe("a request", () => {
     expect(node.kernel.namespaceAt("/run/netns/c1")).toMatchObject({
       links: new Map([["lo", expect.anything()]]),
     });
+  });
+});
+
+describe("in the present protocol", () => {
+  const limits = { connectTimeoutMs: 1_000, goTimeoutMs: 1_000, answerTimeoutMs: 10_000 };
+  const env = { CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0", CNI_NETNS: "/run/netns/c1" };
+  const call = (command: string, stdin = JSON.stringify(network)) =>
+    askAgent({
+      socketPath,
+      ...limits,
+      call: { command, env, stdin: Buffer.from(stdin), deadlineMs: 60_000 },
+    });
+  const head = (changes: object = {}) =>
+    `${JSON.stringify({ protocol: 2, command: "ADD", stdinBytes: 3, deadlineMs: 100, env: {}, ...changes })}\n`;
+
+  /** Sends the parts one after the other, each after an answer to the one before; gives all that came back. */
+  function talk(parts: readonly string[], then: "leave" | "wait" = "wait"): Promise<string> {
+    return new Promise((resolve, reject) => {
+      let said = "";
+      const left = [...parts];
+      const socket = connect({ path: socketPath });
+      const next = () => {
+        const part = left.shift();
+        if (part !== undefined && then === "leave" && left.length === 0) socket.end(part);
+        else if (part !== undefined) socket.write(part);
+      };
+      socket.once("connect", next);
+      socket.on("data", (chunk) => {
+        said += chunk;
+        next();
+      });
+      socket.on("close", () => resolve(said));
+      socket.on("error", reject);
+    });
+  }
+
+  test("a call is taken, run and answered", async () => {
+    await start();
+    const added = await call("ADD");
+    expect(added).toMatchObject({ reply: { exitCode: 0, stderr: "" } });
+    expect(await call("DEL")).toEqual({ reply: { exitCode: 0, stdout: "", stderr: "" } });
+    expect(await call("VERSION")).toMatchObject({
+      reply: { stdout: expect.stringContaining("supportedVersions") },
+    });
+    expect(node.stateFiles()).toEqual([]);
+  });
+
+  test("letters of many bytes and an empty stdin are counted right", async () => {
+    await start();
+    expect(await call("ADD", JSON.stringify({ ...network, mtu: "größer\u{1f600}" }))).toMatchObject({
+      reply: { exitCode: 1, stdout: expect.stringContaining("größer\u{1f600}") },
+    });
+    expect(await call("ADD", "")).toMatchObject({
+      reply: { stdout: expect.stringContaining("stdin is empty") },
+    });
+  });
+
+  test("nothing is begun before the last line end has come", async () => {
+    await start();
+    const stdin = JSON.stringify(network);
+    const said = await talk([head({ env, stdinBytes: stdin.length, deadlineMs: 60_000 }), stdin], "leave");
+    expect(said).toBe('{"protocol":2,"go":true}\n');
+    expect(node.stateFiles()).toEqual([]);
+  });
+
+  test.each([
+    ["a size that is no number", head({ stdinBytes: "3" }), "format"],
+    ["a size below nothing", head({ stdinBytes: -1 }), "format"],
+    ["a size beyond the limit", head({ stdinBytes: MAX_REQUEST_BYTES + 1 }), "size"],
+  ])("%s is refused at once", async (_title, line, refused) => {
+    await start();
+    expect(JSON.parse(await talk([line]))).toMatchObject({ refused });
+  });
+
+  test("more bytes than were announced are refused, and not run", async () => {
+    await start();
+    const said = await talk([head(), "12345\n"]);
+    expect(JSON.parse(said.split("\n")[1] ?? "")).toMatchObject({ refused: "format" });
+  });
+
+  test("a client that says nothing keeps no other from being served, nor the agent from stopping", async () => {
+    const agent = await start();
+    const silent = Array.from({ length: 200 }, () => connect({ path: socketPath }));
+    for (const socket of silent) socket.on("error", () => undefined);
+    expect(await call("ADD")).toMatchObject({ reply: { exitCode: 0 } });
+    expect(await call("DEL")).toMatchObject({ reply: { exitCode: 0 } });
+    await agent.stop({ timeoutMs: 600_000 });
+    for (const socket of silent) socket.destroy();
+  });
+
+  test("an ADD that was finished as its client died is taken back", async () => {
+    const { deps } = node.boot();
+    let leave: () => void = () => undefined;
+    // The observer is told when the call is done, before the answer is on its way.
+    const agent = await start({ ...deps, observer: { call: ({ command }) => command === "ADD" && leave() } });
+    const stdin = JSON.stringify(network);
+    const ended = new Promise<void>((resolve) => {
+      const victim = connect({ path: socketPath });
+      victim.write(head({ env, stdinBytes: stdin.length, deadlineMs: 60_000 }));
+      victim.once("data", () => victim.write(`${stdin}\n`));
+      victim.on("close", () => resolve());
+      leave = () => victim.destroy();
+    });
+    await ended;
+    await agent.stop({ timeoutMs: 5_000 });
+    expect(node.stateFiles()).toEqual([]);
   });
 });
 

@@ -6,22 +6,24 @@ import { createServer, type Server, type Socket } from "node:net";
 import { asTrivetError, TrivetError } from "../errors.ts";
 import { listenUnix } from "../host/unix-socket.ts";
 import type { Log } from "../observe/log.ts";
+import { type IncomingCall, readCall } from "./agent-request.ts";
+import { type CallSlots, createCallSlots } from "./call-slots.ts";
 import type { CniDeps } from "./deps.ts";
 import { type CniPlugin, createPlugin } from "./plugin.ts";
-import {
-  AGENT_PROTOCOL,
-  type AgentReply,
-  decodeRequest,
-  encodeFrame,
-  MAX_REQUEST_BYTES,
-} from "./protocol/agent-frame.ts";
+import { encodeRefusal, encodeReply } from "./protocol/agent-frame.ts";
 import { defaultStateDir } from "./protocol/defaults.ts";
 import { removeOldBoots } from "./state/paths.ts";
 
-/** Calls at work or waiting for their attachment's turn. More are refused, and then run by their own client. */
-const MAX_CALLS = 256;
+/** Calls at work. Those beyond wait: a process of Node.js for each of them would be far more expensive. */
+const MAX_AT_WORK = 128;
+/** Beyond, the system closes a connection at once, and its client does the call by itself. */
+const MAX_CONNECTIONS = 4_096;
+/** All requests that are held, at work or waiting. Beyond, they are refused. */
+const MAX_HELD_BYTES = 64 << 20;
 /** A client sends its request at once. */
 const REQUEST_TIMEOUT_MS = 5_000;
+/** Of the time for stopping, what calls get to end by themselves; in the rest they are taken back. */
+const PATIENT_SHARE = 0.8;
 
 /** Where the agent listens, and what it works with. */
 export interface CniAgentOptions {
@@ -43,31 +45,16 @@ export async function startCniAgent(options: CniAgentOptions): Promise<CniAgent>
   const { socketPath, deps, log, stateDir = defaultStateDir } = options;
   const old = await removeOldBoots(deps.files, stateDir, deps.bootId);
   if (old.length > 0) log.info("removed the state of earlier boots", { stateDir, boots: old });
-  const calls = new Set<Promise<void>>();
-  const sockets = new Set<Socket>();
-  const plugin = createPlugin({ deps, log });
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    // Of a client that went away there is nothing to say to anybody.
-    socket.on("error", () => socket.destroy());
-    const call = serve({ socket, plugin, log, busy: calls.size >= MAX_CALLS });
-    calls.add(call);
-    void call.finally(() => calls.delete(call));
-  });
+  const connections = createConnections({ plugin: createPlugin({ deps, log }), deps, log });
+  const server = createServer((socket) => connections.accept(socket));
+  server.maxConnections = MAX_CONNECTIONS;
   const published = await listenUnix(server, socketPath);
   log.info("cni agent listens", { socket: socketPath });
   return {
     async stop({ timeoutMs }) {
       await published.withdraw();
       const closed = closeServer(server);
-      const patience = new AbortController();
-      await Promise.race([
-        Promise.all(calls),
-        deps.clock.sleep(timeoutMs, patience.signal).catch(() => undefined),
-      ]);
-      patience.abort();
-      for (const socket of sockets) socket.destroy();
+      await connections.end(timeoutMs);
       await closed;
     },
   };
@@ -77,33 +64,124 @@ function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
-interface Serving {
-  readonly socket: Socket;
+interface Work {
   readonly plugin: CniPlugin;
+  readonly deps: CniDeps;
   readonly log: Log;
-  readonly busy: boolean;
 }
 
-/** One connection, one call. Never rejects. */
-async function serve({ socket, plugin, log, busy }: Serving): Promise<void> {
+interface Connections {
+  accept(socket: Socket): void;
+  end(timeoutMs: number): Promise<void>;
+}
+
+/** Each connection is one call, and knows nothing of the others. */
+function createConnections(work: Work): Connections {
+  const slots = createCallSlots(MAX_AT_WORK);
+  const held = createBudget(MAX_HELD_BYTES);
+  /** What they wait for: undefined as long as they have not sent a whole call. */
+  const open = new Map<Socket, Promise<void> | undefined>();
+  const serveOne = async (socket: Socket) => {
+    const share = held.share();
+    try {
+      const call = await readCall(socket, { timeoutMs: REQUEST_TIMEOUT_MS, reserve: share.reserve });
+      if (typeof call === "string") {
+        await finish(socket, encodeRefusal(call));
+        return;
+      }
+      const answering = answer({ ...work, slots, socket }, call);
+      open.set(socket, answering);
+      await answering;
+    } catch (error) {
+      const failure = asTrivetError(error, "agent.request", "connection");
+      if (failure.kind !== "cancelled")
+        work.log.warn("cni agent dropped a client", { error: failure.message });
+      socket.destroy();
+    } finally {
+      share.giveBack();
+    }
+  };
+  const settled = async () => {
+    await Promise.all(open.values());
+  };
+  return {
+    accept(socket) {
+      open.set(socket, undefined);
+      socket.on("close", () => open.delete(socket));
+      // Of a client that went away there is nothing to say to anybody.
+      socket.on("error", () => socket.destroy());
+      void serveOne(socket);
+    },
+    async end(timeoutMs) {
+      for (const [socket, answering] of open) if (!answering) socket.destroy();
+      const atWork = settled();
+      const inTime = await within(work.deps, PATIENT_SHARE * timeoutMs, atWork);
+      for (const socket of open.keys()) socket.destroy();
+      if (inTime) return;
+      await within(work.deps, (1 - PATIENT_SHARE) * timeoutMs, atWork);
+    },
+  };
+}
+
+/** Whether it ended in time. */
+async function within({ clock }: CniDeps, timeoutMs: number, work: Promise<void>): Promise<boolean> {
+  const ended = new AbortController();
+  const late = clock.sleep(timeoutMs, ended.signal).then(
+    () => false,
+    () => true,
+  );
+  const inTime = await Promise.race([work.then(() => true), late]);
+  ended.abort();
+  return inTime;
+}
+
+/** Memory that connections share. */
+function createBudget(limitBytes: number) {
+  let used = 0;
+  return {
+    share() {
+      let own = 0;
+      return {
+        reserve(sizeBytes: number): boolean {
+          if (used + sizeBytes > limitBytes) return false;
+          own += sizeBytes;
+          used += sizeBytes;
+          return true;
+        },
+        giveBack() {
+          used -= own;
+          own = 0;
+        },
+      };
+    },
+  };
+}
+
+interface Answering extends Work {
+  readonly slots: CallSlots;
+  readonly socket: Socket;
+}
+
+/** Runs the call and hands over its answer. What a client that went away does not know of is taken back. Never rejects. */
+async function answer({ plugin, deps, slots, socket }: Answering, call: IncomingCall): Promise<void> {
   const gone = new AbortController();
   socket.once("close", () => gone.abort(clientGone()));
-  let reply: AgentReply;
-  try {
-    const line = await readLine(socket);
-    reply = busy ? refusal("busy") : await answer(plugin, line, gone.signal);
-  } catch (error) {
-    const failure = asTrivetError(error, "agent.request", "connection");
-    if (failure.kind !== "cancelled") log.warn("cni agent refused a request", { error: failure.message });
-    reply = refusal(failure.kind === "range" ? "size" : "format");
-  }
-  await new Promise<void>((resolve) => {
-    if (socket.destroyed) return resolve();
-    socket.once("close", () => resolve());
-    // A client that never takes its answer must not keep a place among the calls.
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
-    socket.end(encodeFrame(reply));
-  });
+  if (socket.destroyed) gone.abort(clientGone());
+  const { protocol, command, deadlineMs } = call;
+  const arrived = deps.clock.monotonicNs();
+  const env = { ...call.env, CNI_COMMAND: command };
+  const request = { env, stdin: Buffer.from(call.stdin).toString("utf8") };
+  const work = async () => {
+    const waitedMs = Number(deps.clock.monotonicNs() - arrived) / 1e6;
+    const left = Math.max(1, Math.floor(deadlineMs - waitedMs));
+    const reply = await plugin.call({ ...request, deadlineMs: left, signal: gone.signal });
+    const delivered = await finish(socket, encodeReply(protocol, { ...reply, stderr: "" }));
+    if (delivered || command !== "ADD" || reply.exitCode !== 0) return;
+    await plugin.call({ ...request, env: { ...env, CNI_COMMAND: "DEL" } });
+  };
+  // A status is short, and must be true also when all places are taken by calls that hang.
+  const running = command === "STATUS" ? work() : slots.run(gone.signal, work);
+  await running.catch(() => undefined); // given up while it waited for a place
 }
 
 function clientGone(): TrivetError {
@@ -115,45 +193,12 @@ function clientGone(): TrivetError {
   });
 }
 
-async function answer(plugin: CniPlugin, line: string, signal: AbortSignal): Promise<AgentReply> {
-  const request = decodeRequest(line);
-  if (!request) return refusal("format");
-  if (request.protocol !== AGENT_PROTOCOL) return refusal("protocol");
-  const { exitCode, stdout } = await plugin.call({
-    env: { ...request.env, CNI_COMMAND: request.command },
-    stdin: Buffer.from(request.stdin, "base64").toString("utf8"),
-    deadlineMs: request.deadlineMs,
-    signal,
-  });
-  return { protocol: AGENT_PROTOCOL, exitCode, stdout, stderr: "" };
-}
-
-/** Nothing was done, and the client may run the call by itself. */
-function refusal(refused: NonNullable<AgentReply["refused"]>): AgentReply {
-  const stderr = `the agent speaks protocol ${AGENT_PROTOCOL} and refused the request: ${refused}\n`;
-  return { protocol: AGENT_PROTOCOL, exitCode: 1, stdout: "", stderr, refused };
-}
-
-/** The first line that a socket sends. Throws kind `range` if it is too long. */
-function readLine(socket: Socket): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    const fail = (kind: "range" | "cancelled" | "deadline", message: string) =>
-      reject(new TrivetError({ kind, op: "agent.request", subject: "connection", message }));
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => fail("deadline", "the client sent no whole request in time"));
-    socket.once("close", () => fail("cancelled", "the client went away before it sent a request"));
-    socket.on("data", (chunk: Buffer) => {
-      const end = chunk.indexOf(0x0a);
-      size += chunk.length;
-      if (size > MAX_REQUEST_BYTES)
-        return fail("range", `the request is longer than ${MAX_REQUEST_BYTES} bytes`);
-      chunks.push(end < 0 ? chunk : chunk.subarray(0, end));
-      if (end < 0) return;
-      socket.setTimeout(0);
-      socket.removeAllListeners("data");
-      socket.resume(); // so that the end of the connection is noticed
-      resolve(Buffer.concat(chunks).toString("utf8"));
-    });
+/** Ends the connection with these bytes. False if the client went away before they were on their way to it. */
+function finish(socket: Socket, bytes: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) return resolve(false);
+    // A client that never takes its answer must not stay for ever.
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    socket.end(bytes, (error?: Error | null) => resolve(!error));
   });
 }

@@ -9,6 +9,7 @@ export const folders = [
   "cri",
   "host",
   "kubelet",
+  "kube",
   "observe",
   "config",
   "commands",
@@ -34,6 +35,7 @@ const upwards = "verbs compose the parts; a part that knew its verb could not be
 const production = "what is shipped must not need the tests";
 const noConfig = "a leg takes values that were parsed at the edge, never the configuration itself";
 const noKubelet = "registration is a neighbour that the node verb starts, not a part of a leg";
+const noKube = "a leg is told what it must know of the cluster, so that it works with no API server";
 const noVersion = "the version is a fact about the package: who reports it is told";
 const effects =
   "a leg gets host effects as arguments and knows their interfaces only, so that it runs on fakes";
@@ -45,6 +47,7 @@ const leg = (own: Folder, others: Partial<Record<Folder, string>>): FolderRule =
   never: {
     ...others,
     kubelet: noKubelet,
+    kube: noKube,
     config: noConfig,
     commands: upwards,
     version: noVersion,
@@ -53,6 +56,7 @@ const leg = (own: Folder, others: Partial<Record<Folder, string>>): FolderRule =
   },
 });
 
+const kubeAlone = "the API client tells what the cluster says; what is made of it is the business of others";
 const hostBelow = "host effects are the lowest layer: they serve every part and know none";
 
 export const rules: Readonly<Record<Folder, FolderRule>> = {
@@ -65,6 +69,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cni: legs,
       host: "the proxy has only sockets, which it is given: it must start where no native code can be loaded",
       kubelet: noKubelet,
+      kube: noKube,
       config: noConfig,
       commands: upwards,
       version: noVersion,
@@ -79,6 +84,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cni: hostBelow,
       cri: hostBelow,
       kubelet: hostBelow,
+      kube: hostBelow,
       observe: "an effect reports by what it returns and throws; its caller decides what is logged",
       config: hostBelow,
       commands: hostBelow,
@@ -93,7 +99,23 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       csi: "it is told the driver's name and endpoint, so that any driver can be registered",
       cni: "the network is not registered with the kubelet",
       cri: "the proxy is not registered with the kubelet",
+      kube: "the kubelet is spoken to on this node, by sockets; the API server is another matter",
       config: noConfig,
+      commands: upwards,
+      version: noVersion,
+      main: upwards,
+      test: production,
+    },
+  },
+  kube: {
+    may: ["kube", "errors", "observe"],
+    typesOnly: { host: "files and time come as effects, so that tests bring tokens and pauses of their own" },
+    never: {
+      csi: kubeAlone,
+      cni: kubeAlone,
+      cri: kubeAlone,
+      kubelet: kubeAlone,
+      config: "settings arrive as values",
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -107,6 +129,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cni: "logs and metrics are told names and numbers: they know nothing of what they report on",
       cri: "logs and metrics are told names and numbers: they know nothing of what they report on",
       kubelet: "logs and metrics are told names and numbers: they know nothing of what they report on",
+      kube: "logs and metrics are told names and numbers: they know nothing of what they report on",
       config: "settings arrive as values",
       commands: upwards,
       version: noVersion,
@@ -120,6 +143,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
     typesOnly: { host: "reading a configuration has no effect but the one file that it is given" },
     never: {
       kubelet: "registration has no settings of its own",
+      kube: "where the cluster is, the verbs decide from the settings",
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -127,7 +151,19 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
     },
   },
   commands: {
-    may: ["commands", "config", "csi", "cni", "cri", "host", "kubelet", "observe", "errors", "version"],
+    may: [
+      "commands",
+      "config",
+      "csi",
+      "cni",
+      "cri",
+      "host",
+      "kubelet",
+      "kube",
+      "observe",
+      "errors",
+      "version",
+    ],
     // Only the demo plays the tests' kubelet; see `demoMayImport`.
     never: { main: "main knows the verbs; the other way round would be a circle", test: production },
   },
@@ -139,6 +175,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cri: bottom,
       host: bottom,
       kubelet: bottom,
+      kube: bottom,
       observe: bottom,
       config: bottom,
       commands: bottom,
@@ -154,6 +191,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cni: "the version is read from the package, and from nothing else",
       cri: "the version is read from the package, and from nothing else",
       kubelet: "the version is read from the package, and from nothing else",
+      kube: "the version is read from the package, and from nothing else",
       observe: "the version is read from the package, and from nothing else",
       config: "the version is read from the package, and from nothing else",
       commands: upwards,
@@ -169,6 +207,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cni: "main turns argv into a verb and loads only that verb: start-up time is part of every CNI call",
       cri: "main turns argv into a verb and loads only that verb: start-up time is part of every CNI call",
       kubelet: "main turns argv into a verb and loads only that verb",
+      kube: "main turns argv into a verb and loads only that verb",
       observe: "main turns argv into a verb and loads only that verb",
       config: "the verbs load their settings",
       test: production,
@@ -201,6 +240,7 @@ export const pureNodeModules: readonly string[] = [
 /** The files of the legs that are an edge to a socket, and may use node:net for it. */
 export const socketEdges: readonly string[] = [
   "src/cni/agent.ts",
+  "src/cni/agent-request.ts",
   "src/cni/client/ask-agent.ts",
   "src/cri/tap/link.ts",
 ];
@@ -230,7 +270,10 @@ export const packages: Readonly<Record<string, { readonly by: readonly string[];
     by: ["src/config/", "src/cni/", "src/cri/policy/"],
     why: "only edges turn unknown data into types",
   },
-  yaml: { by: ["src/config/", "src/cri/policy/", "src/commands/"], why: "only configuration is YAML" },
+  yaml: {
+    by: ["src/config/", "src/cri/policy/", "src/commands/", "src/kube/kubeconfig.ts"],
+    why: "only configuration is YAML",
+  },
   "ipaddr.js": { by: ["src/cni/", "src/host/"], why: "addresses are the network's business" },
 };
 

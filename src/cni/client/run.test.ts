@@ -7,7 +7,7 @@ import { createFakeNode, type FakeNode } from "../../../test/fakes/cni-node.ts";
 import { errnoError } from "../../host/errno.ts";
 import { silentLog } from "../../observe/log.ts";
 import { startCniAgent } from "../agent.ts";
-import type { AgentRequest } from "../protocol/agent-frame.ts";
+import { goAhead } from "../protocol/agent-frame.ts";
 import { runCni } from "./run.ts";
 
 let directory: string;
@@ -28,11 +28,19 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Something that listens in the agent's place. */
-async function serve(onRequest: (socket: Socket, request: AgentRequest) => void): Promise<void> {
+interface Request {
+  readonly env: Record<string, string>;
+  readonly [key: string]: unknown;
+}
+
+/** Something that listens in the agent's place; `answered` gets the call once all of it is there. */
+async function serve(answered: (socket: Socket, request: Request) => void, go = goAhead): Promise<void> {
   const server: Server = createServer((connection) => {
     connection.on("error", () => undefined);
-    connection.once("data", (chunk) => onRequest(connection, JSON.parse(chunk.toString()) as AgentRequest));
+    connection.once("data", (chunk) => {
+      connection.write(go);
+      connection.once("data", () => answered(connection, JSON.parse(chunk.toString()) as Request));
+    });
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   closing.push(() => new Promise((resolve) => server.close(resolve)));
@@ -99,16 +107,16 @@ test("with an agent the call is the agent's, and its answer is handed on", async
 });
 
 test("only variables of CNI and of tracing reach the agent", async () => {
-  let seen: AgentRequest | undefined;
+  let seen: Request | undefined;
   await serve((connection, request) => {
     seen = request;
-    connection.end('{"protocol":1,"exitCode":0,"stdout":"","stderr":""}\n');
+    connection.end('{"protocol":2,"exitCode":0,"stdoutBytes":0,"stderrBytes":0}\n');
   });
   await run("DEL", { CNI_ARGS: "A=1", TRACEPARENT: "00-1-2-3", AWS_SECRET: "hidden", PATH: "/bin" });
   expect(Object.keys(seen?.env ?? {}).sort()).toEqual(
     ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "TRACEPARENT"].sort(),
   );
-  expect(seen).toMatchObject({ protocol: 1, command: "DEL", deadlineMs: 30_000 });
+  expect(seen).toMatchObject({ protocol: 2, command: "DEL", deadlineMs: 15_000 });
 });
 
 describe("the call is done here, on the same state,", () => {
@@ -126,7 +134,12 @@ describe("the call is done here, on the same state,", () => {
 
   test.each(["protocol", "busy", "size", "format"])("when the agent refused it: %s", async (refused) => {
     const answer = { protocol: 2, exitCode: 1, stdout: "", stderr: "", refused };
-    await serve((connection) => connection.end(`${JSON.stringify(answer)}\n`));
+    await serve(() => expect.unreachable("it was refused"), `${JSON.stringify(answer)}\n`);
+    expect(await run("ADD")).toMatchObject({ exitCode: 0, standalone: true });
+  });
+
+  test("when something answers that is no agent", async () => {
+    await serve(() => expect.unreachable("that was no agent"), "220 mail.example\n");
     expect(await run("ADD")).toMatchObject({ exitCode: 0, standalone: true });
   });
 

@@ -3,13 +3,8 @@
  * nothing before it knows which; stdout gets exactly one JSON document or nothing, and only from here.
  */
 import type { CniDeps } from "../deps.ts";
-import {
-  AGENT_PROTOCOL,
-  type AgentReply,
-  encodeFrame,
-  forwardedEnvironment,
-} from "../protocol/agent-frame.ts";
-import { defaultSocket, limitsMs } from "../protocol/defaults.ts";
+import { type AgentReply, forwardedEnvironment, limitsOf } from "../protocol/agent-frame.ts";
+import { defaultSocket } from "../protocol/defaults.ts";
 import { askAgent } from "./ask-agent.ts";
 import { createStderrLog } from "./stderr-log.ts";
 
@@ -21,6 +16,8 @@ export interface RunCniOptions {
   readonly writeStderr: (text: string) => void;
   /** Called only where the call is not the agent's, since it loads the native parts. */
   readonly loadDeps: () => Promise<CniDeps>;
+  /** Do not ask the agent: the static client has done so already. */
+  readonly standalone?: boolean;
   /** How long the agent may take to accept the connection. */
   readonly connectTimeoutMs?: number;
   /** How long to wait for the agent's answer; by default a little longer than the plugin's own limit. */
@@ -28,8 +25,8 @@ export interface RunCniOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 200;
-/** The client waits a little longer than the plugin may take, so that the agent's answer at its deadline arrives. */
-const ANSWER_GRACE_MS = 7_000;
+/** The kernel connects us to an agent that hangs, too. Long enough for one that is busy. */
+const GO_TIMEOUT_MS = 1_000;
 /** The specification's code for a call that may succeed when it is made again. */
 const TRY_AGAIN_LATER = 11;
 /** The specification's code for the failure of an operation of the system. */
@@ -45,46 +42,36 @@ export async function runCni(options: RunCniOptions): Promise<number> {
     writeStdout(versionReply(stdin.toString("utf8")));
     return 0;
   }
-  const forwarded = isForwarded(command) ? await forward(options, command, stdin) : "standalone";
+  const forwarded = options.standalone ? "standalone" : await forward(options, command, stdin);
   if (forwarded === "standalone") return runStandalone(options, stdin);
   writeStderr(forwarded.stderr);
   writeStdout(forwarded.stdout);
   return forwarded.exitCode;
 }
 
-type Forwarded = keyof typeof limitsMs;
-
-const isForwarded = (command: string): command is Forwarded => Object.hasOwn(limitsMs, command);
-
 async function forward(
   { env, connectTimeoutMs = CONNECT_TIMEOUT_MS, answerTimeoutMs, writeStderr }: RunCniOptions,
-  command: Forwarded,
+  command: string,
   stdin: Buffer,
 ): Promise<AgentReply | "standalone"> {
-  const limitMs = limitsMs[command];
-  const request = encodeFrame({
-    protocol: AGENT_PROTOCOL,
-    command,
-    env: forwardedEnvironment(env),
-    stdin: stdin.toString("base64"),
-    deadlineMs: limitMs,
-  });
+  const { deadlineMs, answerMs } = limitsOf(command);
   const answer = await askAgent({
     socketPath: socketOf(stdin),
-    request,
+    call: { command, env: forwardedEnvironment(env), stdin, deadlineMs },
     connectTimeoutMs,
-    answerTimeoutMs: answerTimeoutMs ?? limitMs + ANSWER_GRACE_MS,
+    goTimeoutMs: Math.max(GO_TIMEOUT_MS, connectTimeoutMs),
+    answerTimeoutMs: answerTimeoutMs ?? answerMs,
   });
-  if ("reply" in answer) return answer.reply.refused ? "standalone" : answer.reply;
-  if (!answer.sent) return "standalone";
-  // The agent died or hangs in the middle. DEL and CHECK can be run again by anybody; of an ADD the runtime must
+  if ("reply" in answer) return answer.reply;
+  if (!answer.begun) return "standalone";
+  // The agent died or hangs in the middle. All but ADD can be run again by anybody; of an ADD the runtime must
   // have a failure, so that it sends the DEL which clears away what is left.
   writeStderr(`trivet: ${answer.why}\n`);
   if (command !== "ADD") return "standalone";
   const { encodeError } = await import("../protocol/result.ts");
   const msg = `${answer.why}; DEL clears away what this ADD left, then try again`;
   const stdout = encodeError({ cniVersion: glance(stdin).cniVersion, code: TRY_AGAIN_LATER, msg });
-  return { protocol: AGENT_PROTOCOL, exitCode: 1, stdout, stderr: "" };
+  return { exitCode: 1, stdout, stderr: "" };
 }
 
 function socketOf(stdin: Buffer): string {

@@ -5,11 +5,13 @@
  */
 import koffi, { type LibraryHandle } from "koffi";
 import { asynchronous, requireInteger } from "./syscall/call.ts";
+import { createIoctlCalls, type IoctlCalls } from "./syscall/ioctl.ts";
 import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
+import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
 
 /** All of them: an effect takes the few that it needs. */
-export interface Syscalls extends MountCalls, SocketCalls, LockCalls {}
+export interface Syscalls extends MountCalls, SocketCalls, LockCalls, IoctlCalls, QuotaCalls {}
 
 /** Locks on files. */
 interface LockCalls {
@@ -20,7 +22,13 @@ interface LockCalls {
 /** Loads the C library. Takes about 10 ms, so it is called once by each verb that needs it. */
 export function createSyscalls(): Syscalls {
   const libc = koffi.load("libc.so.6");
-  return { ...createMountCalls(libc), ...createSocketCalls(libc), ...createLockCalls(libc) };
+  return {
+    ...createMountCalls(libc),
+    ...createSocketCalls(libc),
+    ...createLockCalls(libc),
+    ...createIoctlCalls(libc),
+    ...createQuotaCalls(libc),
+  };
 }
 
 function createLockCalls(libc: LibraryHandle): LockCalls {

@@ -5,7 +5,7 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e bench check fmt bundle
+.PHONY: help demo test e2e bench soak check fmt bundle cni
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -22,11 +22,19 @@ test: node_modules/.installed ## format, lint, types, and every test that needs 
 	@hack/run-tests
 
 e2e: node_modules/.installed ## tests with a real containerd, namespaces and mounts (root)
-	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables
+	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables musl-tools
 	@[ -t 1 ] || export NO_COLOR=1; vitest run --project e2e
 
-bench: node_modules/.installed ## measure the proxy against the direct connection, side by side
-	@node test/bench/tap.ts
+bench: node_modules/.installed ## measure against what there is without us, side by side (root); ONLY=cni for one of them
+	@hack/debian-packages containernetworking-plugins iproute2 nftables musl-tools
+	@hack/run-benchmarks $(ONLY)
+
+soak: node_modules/.installed ## 5,000 pods come and go, and memory, descriptors and links stay as they were (root)
+	@hack/debian-packages iproute2 nftables busybox-static musl-tools
+	@SOAK_PAIRS=5000 vitest run --project e2e test/e2e/cni-soak.test.ts
+
+cni: ## dist/cni/trivet: the static client that a container runtime starts
+	@hack/build-cni-client
 
 check: node_modules/.installed ## format, lint and types only
 	@npm run --silent check

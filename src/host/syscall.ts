@@ -5,13 +5,24 @@
  */
 import koffi, { type LibraryHandle } from "koffi";
 import { asynchronous, requireInteger } from "./syscall/call.ts";
+import { createDetachedMountCalls, type DetachedMountCalls } from "./syscall/detached-mount.ts";
+import { type AllocationCalls, createAllocationCalls } from "./syscall/fallocate.ts";
 import { createIoctlCalls, type IoctlCalls } from "./syscall/ioctl.ts";
+import { createLoopCalls, type LoopCalls } from "./syscall/loop.ts";
 import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
 import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
 
 /** All of them: an effect takes the few that it needs. */
-export interface Syscalls extends MountCalls, SocketCalls, LockCalls, IoctlCalls, QuotaCalls {}
+export interface Syscalls
+  extends MountCalls,
+    SocketCalls,
+    LockCalls,
+    IoctlCalls,
+    QuotaCalls,
+    LoopCalls,
+    AllocationCalls,
+    DetachedMountCalls {}
 
 /** Locks on files. */
 interface LockCalls {
@@ -28,6 +39,9 @@ export function createSyscalls(): Syscalls {
     ...createLockCalls(libc),
     ...createIoctlCalls(libc),
     ...createQuotaCalls(libc),
+    ...createLoopCalls(libc),
+    ...createAllocationCalls(libc),
+    ...createDetachedMountCalls(libc),
   };
 }
 

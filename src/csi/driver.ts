@@ -1,6 +1,7 @@
 /** The three services put together, apart from the socket: what the server serves and what the fault sweeps drive. */
 import type { Handlers, UnaryHandler } from "../host/grpc.ts";
 import type { Log } from "../observe/log.ts";
+import { createOpenBackends } from "./backend/open.ts";
 import { atEdge, type CallReport, type Handler } from "./call.ts";
 import { createController } from "./controller.ts";
 import type { CsiDeps } from "./deps.ts";
@@ -56,7 +57,8 @@ const notOffered: Readonly<Record<string, readonly string[]>> = {
 export function createDriver(options: DriverOptions): Driver {
   const { deps, log, nodeId, driverVersion, kubeletRoot, stateDir } = options;
   const lock = createKeyedLock();
-  const pools = createPools({ ...deps, log, stateDir, isBusy: lock.isHeld }, options.pools);
+  const openBackends = createOpenBackends(deps);
+  const pools = createPools({ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld }, options.pools);
   let ready = false;
   const services: Readonly<Record<string, Readonly<Record<string, Handler<never>>>>> = {
     Identity: createIdentity({ driverVersion, isReady: () => ready }),

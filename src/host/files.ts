@@ -31,6 +31,9 @@ export interface FileStat {
 export interface FileSystemSpace {
   readonly type: number;
   readonly totalBytes: number;
+  /** What nobody has; root may have all of it. */
+  readonly freeBytes: number;
+  /** What others than root may still have. */
   readonly availableBytes: number;
   readonly totalInodes: number;
   readonly freeInodes: number;
@@ -164,6 +167,7 @@ async function space(path: string): Promise<FileSystemSpace> {
   return {
     type: found.type,
     totalBytes: found.blocks * found.bsize,
+    freeBytes: found.bfree * found.bsize,
     availableBytes: found.bavail * found.bsize,
     totalInodes: found.files,
     freeInodes: found.ffree,

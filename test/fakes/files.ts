@@ -57,7 +57,7 @@ export function createFakeFiles(options: FakeFilesOptions = {}): FakeFiles {
 class Fake implements FakeFiles {
   onEffect: EffectHook | undefined;
   fileSystem: FileSystemSpace = {
-    ...{ type: 0xef53, totalBytes: 2 ** 40, availableBytes: 2 ** 39 },
+    ...{ type: 0xef53, totalBytes: 2 ** 40, freeBytes: 2 ** 39, availableBytes: 2 ** 39 },
     ...{ totalInodes: 1e6, freeInodes: 9e5 },
   };
   readonly #tree: Tree;

@@ -52,11 +52,10 @@ describe("the sequence of effects", () => {
   test("of CreateVolume builds in staging, syncs all of it, renames, and syncs the directory", async () => {
     const world = await started();
     expect(await changes(world, () => create(world, "one"))).toEqual([
-      `file.remove POOL/.pool/staging/${ID}`,
       `file.mkdir POOL/.pool/staging/${ID}`,
       `file.mkdir POOL/.pool/staging/${ID}/data`,
-      `file.create POOL/.pool/staging/${ID}/meta.json`,
       `file.sync POOL/.pool/staging/${ID}/data`,
+      `file.create POOL/.pool/staging/${ID}/meta.json`,
       `file.sync POOL/.pool/staging/${ID}/meta.json`,
       `file.sync POOL/.pool/staging/${ID}`,
       `file.rename POOL/.pool/staging/${ID} -> POOL/volumes/${ID}`,

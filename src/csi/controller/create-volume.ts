@@ -43,9 +43,9 @@ export function createVolumeHandler(deps: ControllerDeps) {
         ...{ id, name: wanted.name, pool: open.name, sizeBytes: sizeOfNew(wanted.range) },
         ...(wanted.claim ? { claim: wanted.claim } : {}),
         created: new Date(deps.clock.nowMs()).toISOString(),
+        ...(open.backend.name === "directory" ? {} : { backend: open.backend.name }),
       };
-      await createVolume(deps.files, open, fresh);
-      return fresh;
+      return createVolume(deps.files, open, fresh);
     });
     const { sizeBytes } = record;
     return {

@@ -4,10 +4,10 @@ import { TrivetError } from "../../errors.ts";
 import { invalid } from "../refusal.ts";
 import { parseQuantity } from "./quantity.ts";
 
-/** How a pool limits its volumes. `auto` is the best that its disk can do: in this release always `directory`. */
+/** How a pool limits its volumes. `auto` is the best that its disk can do. */
 export const backends = ["auto", "quota", "image", "directory"] as const;
 /** One of `backends`. */
-export type Backend = (typeof backends)[number];
+export type BackendSetting = (typeof backends)[number];
 
 /** The pool that is used when a class names none. */
 export const DEFAULT_POOL = "default";
@@ -18,7 +18,7 @@ export interface PoolConfig {
   readonly name: string;
   /** Absolute and normal. */
   readonly path: string;
-  readonly backend: Backend;
+  readonly backend: BackendSetting;
   /** The most that its volumes may add up to. Absent: the size of the file system. */
   readonly budgetBytes?: number;
   /** Whether the path must lie on another file system than the state directory: the guard against an unmounted disk. */
@@ -54,7 +54,7 @@ export function parsePoolFlag(text: string): PoolConfig {
   });
 }
 
-function parseBackend(pool: string, text: string): Backend {
+function parseBackend(pool: string, text: string): BackendSetting {
   const backend = backends.find((known) => known === text);
   if (backend) return backend;
   throw invalid(`backend of pool "${pool}"`, `is "${text}": known are ${backends.join(", ")}`);
@@ -79,8 +79,7 @@ function checkPool(pool: PoolConfig): PoolConfig {
 }
 
 /**
- * All pools of a node together: names once, no pool in another, and only backends that this release has. Throws one
- * `invalid` that lists every problem.
+ * All pools of a node together: names once, and no pool in another. Throws one `invalid` that lists every problem.
  */
 export function checkPools(pools: readonly PoolConfig[]): readonly PoolConfig[] {
   const problems: string[] = [];
@@ -95,11 +94,6 @@ export function checkPools(pools: readonly PoolConfig[]): readonly PoolConfig[] 
     }
   });
   for (const [index, pool] of checked.entries()) {
-    if (pool.backend === "quota" || pool.backend === "image") {
-      problems.push(
-        `pool "${pool.name}" asks for the backend ${pool.backend}, which this release does not have: use directory`,
-      );
-    }
     for (const other of checked.slice(0, index)) {
       if (other.name === pool.name) problems.push(`pool "${pool.name}" is configured twice`);
       if (`${pool.path}/`.startsWith(`${other.path}/`) || `${other.path}/`.startsWith(`${pool.path}/`)) {

@@ -9,12 +9,12 @@ import { ensureDirectory, type Files, replaceFile } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
 import { refusal } from "../refusal.ts";
 import type { PoolConfig } from "./config.ts";
-import { type PoolLayout, poolLayout, RECORD_MODE, WRAPPER_MODE } from "./layout.ts";
+import { ownDirectories, type PoolLayout, poolLayout, RECORD_MODE, WRAPPER_MODE } from "./layout.ts";
 
 const FORMAT_VERSION = 1;
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** What a directory may hold that becomes a pool: mkfs makes the first, an interrupted start of ours the others. */
-const harmless = new Set(["lost+found", ".pool", "volumes"]);
+const harmless = new Set(["lost+found", ".pool", "volumes", "snapshots"]);
 
 /** What finding out about a pool takes. `stateDir` is on the host, outside every pool. */
 export interface IdentityDeps {
@@ -108,7 +108,7 @@ async function initialise(deps: IdentityDeps, config: PoolConfig, layout: PoolLa
     throw away(config, `${config.path} was never a pool and holds "${found.name}": give an empty directory`);
   }
   const uuid = deps.randomUuid();
-  for (const path of [layout.own, layout.staging, layout.trash, layout.volumes]) {
+  for (const path of ownDirectories(layout)) {
     await ensureDirectory(files, path, WRAPPER_MODE);
   }
   await replaceFile(files, layout.identity, encode(uuid), RECORD_MODE);

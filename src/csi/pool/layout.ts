@@ -2,8 +2,6 @@
 import { join } from "node:path";
 import type { VolumeId } from "../volume/id.ts";
 
-/** Any user of a pod can write: who reaches the volume at all is the wrapper's and the mount's affair. */
-export const DATA_MODE = 0o777;
 /** Root's: other users of the host never get as far as the tenant's own modes. */
 export const WRAPPER_MODE = 0o700;
 /** Root's, as all that the driver writes for itself. */
@@ -19,8 +17,14 @@ export interface PoolLayout {
   readonly staging: string;
   /** Volumes that were deleted and are not gone yet. */
   readonly trash: string;
+  /** Volumes that were released and are kept for the administrator, as their class says. */
+  readonly retained: string;
   /** What is in here is whole. */
   readonly volumes: string;
+  /** So is what is in here. */
+  readonly snapshots: string;
+  /** Symbolic links for people; nothing is ever found through them. */
+  readonly byName: string;
 }
 
 /** The layout of the pool at `root`. Pure: makes nothing. */
@@ -32,8 +36,21 @@ export function poolLayout(root: string): PoolLayout {
     identity: join(own, "pool.json"),
     staging: join(own, "staging"),
     trash: join(own, "trash"),
+    retained: join(own, "retained"),
     volumes: join(root, "volumes"),
+    snapshots: join(root, "snapshots"),
+    byName: join(root, "by-name"),
   };
+}
+
+/** The directories that every open pool has. */
+export function ownDirectories({ own, staging, trash, retained, volumes, snapshots }: PoolLayout): string[] {
+  return [own, staging, trash, retained, volumes, snapshots];
+}
+
+/** The wrapper of a volume that is there. */
+export function wrapperOf({ volumes }: PoolLayout, id: VolumeId): string {
+  return join(volumes, id);
 }
 
 /** What is in the wrapper of a volume, wherever the wrapper stands at the moment. */

@@ -3,17 +3,23 @@
  * and closes by itself as the disk comes and goes; whoever uses it asks each time and holds on to nothing.
  */
 import { asTrivetError, type TrivetError } from "../../errors.ts";
+import type { Clock } from "../../host/clock.ts";
 import type { HoldName } from "../../host/exclusive.ts";
 import type { Files } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
+import type { Backend, BackendName, PlacedVolume } from "../backend/backend.ts";
+import type { OpenBackends, PoolBackends } from "../backend/open.ts";
 import { refusal } from "../refusal.ts";
-import type { PoolConfig } from "./config.ts";
+import type { VolumeRecord } from "../volume/record.ts";
+import type { BackendSetting, PoolConfig } from "./config.ts";
 import { createExclusiveClaim, type ExclusiveClaim } from "./exclusive-claim.ts";
 import { type IdentifiedPool, identifyPool, requireIdentity } from "./identity.ts";
-import type { PoolLayout } from "./layout.ts";
+import { type PoolLayout, wrapperOf } from "./layout.ts";
 import { createLedger, type Ledger, type Room } from "./ledger.ts";
+import { readInTrash } from "./remains.ts";
 import { type ScanResult, scanPool } from "./scan.ts";
-import { createTrash, isTrashKey, type Trash } from "./trash.ts";
+import { createTrash, type Trash } from "./trash.ts";
+import { countKeys } from "./trash-name.ts";
 
 /** What can be done with a pool whose disk is there. Good for one operation. */
 export interface OpenPool {
@@ -22,6 +28,15 @@ export interface OpenPool {
   readonly layout: PoolLayout;
   readonly ledger: Ledger;
   readonly trash: Trash;
+  readonly config: PoolConfig;
+  /** What new volumes are made of. */
+  readonly backend: Backend;
+  /** What this volume is made of, which may be another kind than is configured now. */
+  backendOf(record: Pick<VolumeRecord, "backend">): Backend;
+  /** A volume of this pool, in its place below `volumes`. */
+  place(record: VolumeRecord): PlacedVolume;
+  /** Names in `volumes` that cannot be used, with the reason. */
+  readonly quarantined: ReadonlyMap<string, string>;
   /** What is left to give, as of now. */
   room(): Promise<Room>;
 }
@@ -30,8 +45,12 @@ export interface OpenPool {
 export interface PoolStatus {
   readonly name: string;
   readonly path: string;
-  /** Directories only in this release: sizes are accounted for, and nothing enforces them. */
-  readonly backend: "directory";
+  /** What new volumes are made of; the setting while the pool is away. */
+  readonly backend: BackendName | BackendSetting;
+  /** Whether writers are stopped at the size of their volume; absent while the pool is away. */
+  readonly enforced?: boolean;
+  /** One phrase for people, such as `XFS project quota`. */
+  readonly how?: string;
   readonly state: "ready" | "unavailable";
   /** Why it is unavailable. */
   readonly reason?: string;
@@ -61,6 +80,8 @@ export interface Pool {
 export interface PoolDeps {
   readonly files: Files;
   readonly log: Log;
+  readonly clock: Clock;
+  readonly openBackends: OpenBackends;
   readonly stateDir: string;
   randomUuid(): string;
   isBusy(id: string): boolean;
@@ -139,38 +160,56 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   const identity = await identifyPool(deps, config);
   const { layout, uuid } = identity;
   await claim.take(uuid);
-  const scan = await scanPool(deps, layout, ledger);
-  const trash = createTrash({ files, log }, layout, ledger);
+  const backends = await deps.openBackends({ config, layout, log });
+  const { chosen } = backends;
+  const scan = await scanPool(deps, { layout, ledger, backends });
+  const dismantle = (wrapper: string) => dismantleRemains(files, backends, wrapper);
+  const trash = createTrash({ files, log, clock: deps.clock, dismantle }, layout, ledger);
+  for (const [entry, untilMs] of scan.kept) trash.keep(entry, untilMs);
   trash.kick();
   log.info("pool open", {
     ...{ path: layout.root, uuid, volumes: scan.volumes, reservedBytes: ledger.reservedBytes },
-    quarantined: [...scan.quarantined.keys()],
+    ...{ backend: chosen.name, how: chosen.how, quarantined: [...scan.quarantined.keys()] },
   });
+  if (!chosen.enforced) {
+    log.warn("pool without limits: sizes are accounted for, but nothing stops a volume from growing", {
+      path: config.path,
+    });
+  }
   const room = async (): Promise<Room> => {
     const { totalBytes, availableBytes } = await files.space(layout.volumes);
     return { limitBytes: config.budgetBytes ?? totalBytes, availableBytes };
   };
-  return { name: config.name, uuid, layout, ledger, trash, room, scan, identity };
+  return {
+    ...{ name: config.name, config, uuid, layout, ledger, trash, room, scan, identity },
+    ...{ backend: chosen, backendOf: backends.of, quarantined: scan.quarantined },
+    place: (record) => ({ wrapper: wrapperOf(layout, record.id), record }),
+  };
+}
+
+/** What has lost its record has been taken apart before: that comes first. */
+async function dismantleRemains(files: Files, backends: PoolBackends, wrapper: string): Promise<void> {
+  const record = await readInTrash(files, wrapper);
+  await (record ? backends.of(record) : backends.chosen).dismantle(wrapper);
 }
 
 function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
-  return async ({ uuid, ledger, room, scan }) => {
+  return async ({ uuid, ledger, room, scan, backend }) => {
     const { limitBytes, availableBytes } = await room();
-    const keys = [...ledger.entries().keys()];
-    const trashed = keys.filter(isTrashKey).length;
+    const { name, enforced, how } = backend;
     return {
-      ...{ name: config.name, path: config.path, backend: "directory", state: "ready", uuid },
+      ...{ name: config.name, path: config.path, backend: name, enforced, how, state: "ready", uuid },
       ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
       reservedBytes: ledger.reservedBytes,
       availableBytes: Math.max(0, Math.min(limitBytes - ledger.reservedBytes, availableBytes)),
-      ...{ volumes: keys.length - trashed, trashed, quarantined: [...scan.quarantined.keys()].sort() },
+      ...{ ...countKeys(ledger.entries().keys()), quarantined: [...scan.quarantined.keys()].sort() },
     };
   };
 }
 
 function describeClosed(config: PoolConfig, error: unknown): PoolStatus {
   return {
-    ...{ name: config.name, path: config.path, backend: "directory", state: "unavailable" },
+    ...{ name: config.name, path: config.path, backend: config.backend, state: "unavailable" },
     reason: asTrivetError(error, "pool.use", config.name).message,
     ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
     ...{ reservedBytes: 0, availableBytes: 0, volumes: 0, trashed: 0, quarantined: [] },

@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { createFakeClock } from "../../../test/fakes/clock.ts";
 import { createFakeHold } from "../../../test/fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles } from "../../../test/fakes/files.ts";
+import { createFakeMounts } from "../../../test/fakes/mount.ts";
 import type { HoldName } from "../../host/exclusive.ts";
 import { silentLog } from "../../observe/log.ts";
+import { createOpenBackends } from "../backend/open.ts";
 import { createVolume } from "../volume/create.ts";
 import { volumeIdFor } from "../volume/id.ts";
 import type { VolumeRecord } from "../volume/record.ts";
@@ -18,14 +21,16 @@ function node(files: FakeFiles, ...flags: string[]): Pools {
 /** `hold` tells the machine: processes that share it see one another. */
 function nodeOf(files: FakeFiles, hold: HoldName, ...flags: string[]): Pools {
   let uuids = files.paths("/").length; // another one for each start
-  const deps = {
+  const clock = createFakeClock();
+  const effects = {
     files,
-    log: silentLog,
-    stateDir: "/state",
-    isBusy: () => false,
+    clock,
     hold,
+    mounts: createFakeMounts({ files }),
     randomUuid: () => uuid(++uuids),
   };
+  const openBackends = createOpenBackends(effects);
+  const deps = { ...effects, openBackends, log: silentLog, stateDir: "/state", isBusy: () => false };
   return createPools(deps, flags.map(parsePoolFlag));
 }
 
@@ -71,8 +76,10 @@ describe("a pool that was never seen before", () => {
       "/mnt/new/pool directory 0700",
       "/mnt/new/pool/.pool directory 0700",
       "/mnt/new/pool/.pool/pool.json file 0600",
+      "/mnt/new/pool/.pool/retained directory 0700",
       "/mnt/new/pool/.pool/staging directory 0700",
       "/mnt/new/pool/.pool/trash directory 0700",
+      "/mnt/new/pool/snapshots directory 0700",
       "/mnt/new/pool/volumes directory 0700",
     ]);
     expect(files.paths("/state/pools")).toEqual(["/state/pools/default.json file 0600"]);
@@ -228,7 +235,8 @@ describe("the scan of a pool", () => {
     const pools = node(files, "default=/mnt/a");
     const [status] = await pools.status();
     expect(status?.quarantined).toEqual([torn, missing, swapped, "by-hand"].sort());
-    expect([status?.volumes, status?.reservedBytes]).toEqual([1, 10]);
+    // What another's record says is counted: what is set apart takes room.
+    expect([status?.volumes, status?.reservedBytes]).toEqual([1, 20]);
     expect(files.paths(volumes)).toEqual(before);
     for (const name of ["torn", "missing", "swapped"]) {
       await expect(pools.find(record("default", name).id)).rejects.toMatchObject({ kind: "precondition" });
@@ -238,7 +246,7 @@ describe("the scan of a pool", () => {
   test("drops what was under construction and finishes what was deleted, counting it until it is gone", async () => {
     const files = await withVolumes("kept", "deleted");
     const { id } = record("default", "deleted");
-    await files.rename(`${volumes}/${id}`, `/mnt/a/.pool/trash/${id}.1.x`);
+    await files.rename(`${volumes}/${id}`, `/mnt/a/.pool/trash/${id}.1.a`);
     await files.mkdir("/mnt/a/.pool/staging/half", 0o700);
     const pools = node(files, "default=/mnt/a");
     const pool = await open(pools);
@@ -246,7 +254,7 @@ describe("the scan of a pool", () => {
     await pool.trash.idle();
     expect(pool.ledger.reservedBytes).toBe(10);
     expect(files.paths("/mnt/a/.pool").map((path) => path.split(" ")[0])).toEqual([
-      ...["/mnt/a/.pool/pool.json", "/mnt/a/.pool/staging", "/mnt/a/.pool/trash"],
+      ...["/mnt/a/.pool/pool.json", "/mnt/a/.pool/retained", "/mnt/a/.pool/staging", "/mnt/a/.pool/trash"],
     ]);
   });
 
@@ -255,13 +263,13 @@ describe("the scan of a pool", () => {
     const pools = node(files, "default=/mnt/a");
     const pool = await open(pools);
     const [one, two] = ["one", "two"].map((name) => record("default", name).id);
-    for (const id of [one, two]) await files.rename(`${volumes}/${id}`, `/mnt/a/.pool/trash/${id}.1.x`);
+    for (const id of [one, two]) await files.rename(`${volumes}/${id}`, `/mnt/a/.pool/trash/${id}.1.a`);
     files.onEffect = (op, path) => {
       if (op === "file.rmdir" && path.includes(String(one))) throw new Error("injected");
     };
     pool.trash.kick();
     await pool.trash.idle();
-    expect((await files.list("/mnt/a/.pool/trash")).map(({ name }) => name)).toEqual([`${one}.1.x`]);
+    expect((await files.list("/mnt/a/.pool/trash")).map(({ name }) => name)).toEqual([`${one}.1.a`]);
     files.onEffect = undefined;
     pool.trash.kick();
     await pool.trash.idle();

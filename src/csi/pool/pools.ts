@@ -41,11 +41,6 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
     owners.set(uuid, pool);
   };
   const all = checkPools(configs).map((config) => createPool({ ...deps, claim }, config));
-  for (const { config } of all) {
-    deps.log.warn("directory pool: sizes are accounted for, but nothing stops a volume from growing", {
-      ...{ pool: config.name, path: config.path },
-    });
-  }
   return {
     all,
     select: (name) => select(all, name),

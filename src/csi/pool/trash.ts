@@ -1,83 +1,117 @@
 /**
- * Removes deleted volumes in the background, one after another, and gives their reservations back. Nothing is removed
- * before its way into the trash is durable: a power cut would otherwise bring a volume back without its data.
+ * Removes deleted volumes in the background, a few at a time, and gives their reservations back; what its class keeps
+ * for a while stays until its time is up. Nothing is removed before its way into the trash is durable: a power cut
+ * would otherwise bring a volume back without its data.
  */
 import { join } from "node:path";
+import type { Clock } from "../../host/clock.ts";
 import type { Files } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
+import { createAlarm } from "../alarm.ts";
+import { forEachBounded } from "../bounded.ts";
 import { isMissing } from "../volume/read.ts";
 import type { PoolLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
+import { trashKey } from "./trash-name.ts";
+
+/** Trees that are removed at once: a huge one does not hold up the others, and tenants keep most of the disk's time. */
+const REMOVALS = 4;
 
 /** The remover of one open pool. */
 export interface Trash {
   /** Starts removing what is in the trash, or lets the removal that is under way look again. */
   kick(): void;
+  /** Says until when an entry stays; without it, it goes at the next kick. */
+  keep(entry: string, untilMs: number): void;
+  /** When an entry that is being kept will go. */
+  keptUntil(entry: string): number | undefined;
+  /** No removal of this entry starts any more; false where one has started. `keep` and `forget` take that back. */
+  reclaim(entry: string): boolean;
+  /** The entry is none any more. */
+  forget(entry: string): void;
   /** Resolves when nothing is being removed. What failed stays, and is tried again at the next kick. */
   idle(): Promise<void>;
   /** No further removal starts. */
   stop(): void;
 }
 
-/** The ledger's key of what lies in the trash under `entry`. */
-export function trashKey(entry: string): string {
-  return `trash/${entry}`;
-}
-
-/** Whether a key of the ledger stands for remains in the trash. */
-export function isTrashKey(key: string): boolean {
-  return key.startsWith("trash/");
-}
-
 /** Where it removes and where it complains. */
 export interface TrashDeps {
   readonly files: Files;
+  readonly clock: Clock;
   readonly log: Log;
+  /** Takes apart what is no tree of files, such as a loop device. */
+  dismantle(wrapper: string): Promise<void>;
 }
 
 /** An idle remover: `kick` starts it. */
-export function createTrash({ files, log }: TrashDeps, layout: PoolLayout, ledger: Ledger): Trash {
+export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger): Trash {
+  const { files, clock, log } = deps;
+  const kept = new Map<string, number>();
+  const removing = new Set<string>();
   let running: Promise<void> | undefined;
   let again = false;
-  let stopped = false;
+  const end = new AbortController();
   const failed = (error: unknown) => {
     log.warn("trash not emptied: tried again at the next delete or start", {
       ...{ path: layout.trash, error: (error as Error).message },
     });
   };
   const emptyOnce = async () => {
-    const entries = await files.list(layout.trash);
-    if (entries.length === 0) return;
-    await files.sync(layout.volumes);
-    await files.sync(layout.trash);
-    for (const { name } of entries) {
-      if (stopped) return;
-      const release = () => ledger.release(trashKey(name));
-      await remove(files, join(layout.trash, name)).then(release, failed);
-    }
+    const isDue = (name: string) => (kept.get(name) ?? 0) <= clock.nowMs();
+    const names = (await files.list(layout.trash)).map(({ name }) => name).filter(isDue);
+    if (names.length === 0) return;
+    await Promise.all([files.sync(layout.volumes), files.sync(layout.trash)]);
+    await forEachBounded(names, REMOVALS, async (name) => {
+      if (end.signal.aborted || !isDue(name)) return;
+      removing.add(name);
+      await remove(deps, join(layout.trash, name)).then(() => {
+        kept.delete(name);
+        ledger.release(trashKey(name));
+      }, failed);
+      removing.delete(name);
+    });
   };
   const run = async () => {
     do {
       again = false;
       await emptyOnce().catch(failed);
-    } while (again && !stopped);
+    } while (again && !end.signal.aborted);
     running = undefined;
   };
-  return {
+  const wake = createAlarm(clock, () => {
+    trash.kick();
+    for (const untilMs of kept.values()) wake.at(untilMs);
+  });
+  const trash: Trash = {
     kick() {
       again = true;
-      if (!stopped) running ??= run();
+      if (!end.signal.aborted) running ??= run();
+    },
+    keep(entry, untilMs) {
+      kept.set(entry, untilMs);
+      wake.at(untilMs);
+    },
+    keptUntil: (entry) => kept.get(entry),
+    reclaim(entry) {
+      if (removing.has(entry)) return false;
+      kept.set(entry, Number.POSITIVE_INFINITY);
+      return true;
     },
     idle: async () => running,
+    forget: (entry) => void kept.delete(entry),
     stop() {
-      stopped = true;
+      end.abort();
+      wake.stop();
     },
   };
+  return trash;
 }
 
 /** A removal that is reported as failed may have happened all the same: then its reservation is to go, too. */
-async function remove(files: Files, path: string): Promise<void> {
+async function remove({ files, dismantle }: TrashDeps, path: string): Promise<void> {
   try {
+    await dismantle(path);
     await files.removeTree(path);
   } catch (error) {
     if (!(await isMissing(files, path))) throw error;

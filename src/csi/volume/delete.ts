@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { Files } from "../../host/files.ts";
 import type { OpenPool } from "../pool/pool.ts";
-import { trashKey } from "../pool/trash.ts";
+import { trashKey, trashName } from "../pool/trash-name.ts";
 import type { VolumeId } from "./id.ts";
 import { isMissing } from "./read.ts";
 
@@ -21,7 +21,7 @@ export interface DeleteDeps {
 export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, id: VolumeId): Promise<void> {
   const { files } = deps;
   const { layout, ledger, trash } = pool;
-  const entry = `${id}.${deps.nowMs}.${deps.unique}`;
+  const entry = trashName(id, deps.nowMs, deps.unique);
   try {
     await files.rename(join(layout.volumes, id), join(layout.trash, entry));
   } catch (error) {

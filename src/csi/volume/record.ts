@@ -3,6 +3,7 @@ import type { BindFlag } from "../../host/mount.ts";
 import type { AccessType, BackendName } from "../backend/backend.ts";
 import { refusal } from "../refusal.ts";
 import { parseVolumeId, type VolumeId } from "./id.ts";
+import { type Fields, parseOptionalFields } from "./record-fields.ts";
 
 /** Raised when a field changes its meaning. A record from the future is quarantined, not misread. */
 const FORMAT_VERSION = 1;
@@ -36,6 +37,10 @@ export interface VolumeRecord {
   readonly projectId?: number;
   /** What it was made from. */
   readonly source?: { readonly kind: "volume" | "snapshot"; readonly id: string };
+  /** Its link below `by-name`, for people: a relative path. Nothing is found through it. */
+  readonly browse?: string;
+  /** The inline volume of a pod: the id that the kubelet gave it, and where it was published. */
+  readonly ephemeral?: { readonly volumeId: string; readonly target: string };
 }
 
 /** The content of `meta.json`, readable for people too. */
@@ -48,13 +53,13 @@ export function encodeRecord(record: VolumeRecord): Buffer {
  * volume: a torn file, another volume's, one from a later release.
  */
 export function parseRecord(content: Buffer, id: VolumeId): VolumeRecord {
-  let fields: Record<string, unknown>;
+  let fields: Fields;
   try {
-    fields = Object(JSON.parse(content.toString())) as Record<string, unknown>;
+    fields = Object(JSON.parse(content.toString())) as Fields;
   } catch (error) {
     throw unreadable(id, "it is no JSON", error);
   }
-  const { formatVersion, name, pool, sizeBytes, claim, created } = fields;
+  const { formatVersion, name, pool, sizeBytes, created } = fields;
   if (formatVersion !== FORMAT_VERSION)
     throw unreadable(id, `its format version is ${String(formatVersion)}`);
   if (typeof fields.id !== "string" || parseVolumeId(fields.id) !== id) {
@@ -66,13 +71,16 @@ export function parseRecord(content: Buffer, id: VolumeId): VolumeRecord {
   if (typeof sizeBytes !== "number" || !Number.isSafeInteger(sizeBytes) || sizeBytes <= 0) {
     throw unreadable(id, `its sizeBytes is ${String(sizeBytes)}`);
   }
-  const known = { id, name, pool, sizeBytes, created };
-  return isClaim(claim) ? { ...known, claim } : known;
+  const { known, wrong } = parseOptionalFields(fields);
+  if (wrong !== undefined) throw unreadable(id, `its ${wrong} cannot be right`);
+  return { id, name, pool, sizeBytes, created, ...known };
 }
 
-function isClaim(value: unknown): value is { namespace: string; name: string } {
-  const { namespace, name } = Object(value) as Record<string, unknown>;
-  return typeof namespace === "string" && typeof name === "string";
+/** The size in a record that is otherwise unusable, 0 where there is none: what is set apart still takes its room. */
+export function salvageSize(content: Buffer): number {
+  const digits = /"sizeBytes":\s*(\d{1,16})\b/.exec(content.toString())?.[1];
+  const bytes = Number(digits ?? 0);
+  return Number.isSafeInteger(bytes) ? bytes : 0;
 }
 
 function unreadable(id: VolumeId, why: string, cause?: unknown) {

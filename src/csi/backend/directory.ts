@@ -1,0 +1,59 @@
+/**
+ * A volume as a plain directory of its pool. Sizes are accounted for, and nothing stops a writer: a pod sees the free
+ * space of the whole disk. It works on every file system, and is what is left where nothing better does.
+ */
+import type { Files } from "../../host/files.ts";
+import { wrapperLayout } from "../pool/layout.ts";
+import { refusal } from "../refusal.ts";
+import { isMissing } from "../volume/read.ts";
+import type { Backend, PlacedVolume } from "./backend.ts";
+import { makeTopDirectory } from "./top-directory.ts";
+
+/** Files alone: no system call that some disk lacks. */
+export interface DirectoryDeps {
+  readonly files: Files;
+}
+
+/** The backend of directories; it has no state, so one serves any number of pools. */
+export function createDirectoryBackend({ files }: DirectoryDeps): Backend {
+  const dataOf = ({ wrapper }: PlacedVolume) => wrapperLayout(wrapper).data;
+  const attached = async (volume: PlacedVolume) => {
+    const path = dataOf(volume);
+    const wrong = await problemOf(files, path);
+    if (wrong) throw refusal("precondition", path, wrong);
+    return { kind: "directory", path } as const;
+  };
+  return {
+    ...{ name: "directory", how: "directories without a limit", enforced: false, consistentCopies: false },
+    ...{ accessTypes: ["mount"], fsTypes: [], minimumBytes: 1, granularityBytes: 1 },
+    async build(volume) {
+      await makeTopDirectory(files, dataOf(volume), volume.record);
+      await files.sync(dataOf(volume));
+      return {};
+    },
+    async copy({ record }) {
+      throw refusal("unsupported", record.id, "volumes of a directory pool cannot be copied");
+    },
+    reinstate: async () => undefined,
+    grow: async () => undefined,
+    attach: attached,
+    attached,
+    detach: async () => undefined,
+    async usage(volume, mountPoint) {
+      const space = await files.space(mountPoint ?? dataOf(volume));
+      const { totalBytes, freeBytes, availableBytes, totalInodes, freeInodes } = space;
+      return {
+        bytes: { total: totalBytes, used: totalBytes - freeBytes, available: availableBytes },
+        inodes: { total: totalInodes, used: totalInodes - freeInodes, available: freeInodes },
+      };
+    },
+    problem: (volume) => problemOf(files, dataOf(volume)),
+    dismantle: async () => undefined,
+  };
+}
+
+/** A volume that has a record and no data was damaged by hand: that is neither unknown nor to be made up for. */
+async function problemOf(files: Files, path: string): Promise<string | undefined> {
+  const kind = (await isMissing(files, path)) ? "missing" : (await files.stat(path)).kind;
+  return kind === "directory" ? undefined : `${path}, the data of the volume, is no directory (${kind})`;
+}

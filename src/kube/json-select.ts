@@ -62,11 +62,12 @@ class Selector implements JsonSelector {
   #escaped = false;
   /** A number, `true`, `false` or `null` is running. */
   #inScalar = false;
-  /** Pieces of the key or value that is being taken; undefined while nothing is. */
-  #taken: Buffer[] | undefined;
-  #takenBytes = 0;
-  /** Where in the present chunk the taking goes on. */
+  /** A key or a value is being taken, in the present chunk from `#from` on. */
+  #taking = false;
   #from = 0;
+  /** What earlier chunks had of it: mostly nothing, and so nothing is copied. */
+  #carried: Buffer[] = [];
+  #carriedBytes = 0;
 
   constructor(wanted: Wanted, sink: SelectionSink) {
     this.#sink = sink;
@@ -81,8 +82,10 @@ class Selector implements JsonSelector {
       else if (this.#depth > 0) this.#nested(bytes, index, byte);
       else this.#structure(bytes, index, byte);
     }
-    // The caller may use its buffer again.
-    if (this.#taken) this.#keep(Buffer.from(bytes.subarray(this.#from)));
+    if (!this.#taking) return;
+    this.#bound(bytes.length - this.#from);
+    this.#carriedBytes += bytes.length - this.#from;
+    this.#carried.push(Buffer.from(bytes.subarray(this.#from))); // the caller may use its buffer again
   }
 
   finish(): void {
@@ -158,19 +161,19 @@ class Selector implements JsonSelector {
 
   /** A key or a value has ended before `end`. */
   #complete(bytes: Buffer, end: number): void {
-    if (!this.#taken) return;
-    this.#keep(bytes.subarray(this.#from, end));
-    const text = Buffer.concat(this.#taken).toString("utf8");
-    this.#taken = undefined;
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw malformed(cause instanceof Error ? cause.message : String(cause));
-    }
+    if (!this.#taking) return;
+    const text = this.#takenText(bytes, end);
+    this.#taking = false;
     const frame = this.#top();
-    if (!frame.isList && frame.key === undefined) frame.key = String(value);
-    else this.#sink.value(this.#pathOf(frame, frame.isList ? "*" : (frame.key ?? "")), value);
+    if (!frame.isList && frame.key === undefined)
+      frame.key = text.includes("\\") ? String(parse(text)) : text.slice(1, -1);
+    else this.#sink.value(this.#pathOf(frame, frame.isList ? "*" : (frame.key ?? "")), parse(text));
+  }
+
+  #takenText(bytes: Buffer, end: number): string {
+    this.#bound(end - this.#from);
+    if (this.#carried.length === 0) return bytes.toString("utf8", this.#from, end);
+    return Buffer.concat([...this.#carried, bytes.subarray(this.#from, end)]).toString("utf8");
   }
 
   #top(): Frame {
@@ -180,16 +183,23 @@ class Selector implements JsonSelector {
   }
 
   #take(index: number): void {
-    this.#taken = [];
-    this.#takenBytes = 0;
+    this.#taking = true;
     this.#from = index;
+    if (this.#carried.length > 0) this.#carried = [];
+    this.#carriedBytes = 0;
   }
 
-  #keep(piece: Buffer): void {
-    this.#takenBytes += piece.length;
-    if (this.#takenBytes > MAX_TAKEN_BYTES)
-      throw malformed(`a field is longer than ${MAX_TAKEN_BYTES} bytes`);
-    this.#taken?.push(piece);
+  #bound(more: number): void {
+    if (this.#carriedBytes + more <= MAX_TAKEN_BYTES) return;
+    throw malformed(`a field is longer than ${MAX_TAKEN_BYTES} bytes`);
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw malformed(cause instanceof Error ? cause.message : String(cause));
   }
 }
 

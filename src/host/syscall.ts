@@ -5,13 +5,16 @@
  */
 import koffi, { type LibraryHandle } from "koffi";
 import { asynchronous, requireInteger } from "./syscall/call.ts";
+import { type CopyCalls, createCopyCalls } from "./syscall/copy.ts";
 import { createDetachedMountCalls, type DetachedMountCalls } from "./syscall/detached-mount.ts";
 import { type AllocationCalls, createAllocationCalls } from "./syscall/fallocate.ts";
 import { createIoctlCalls, type IoctlCalls } from "./syscall/ioctl.ts";
 import { createLoopCalls, type LoopCalls } from "./syscall/loop.ts";
 import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
+import { createOpenatCalls, type OpenatCalls } from "./syscall/openat.ts";
 import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
+import { createXattrCalls, type XattrCalls } from "./syscall/xattr.ts";
 
 /** All of them: an effect takes the few that it needs. */
 export interface Syscalls
@@ -22,7 +25,10 @@ export interface Syscalls
     QuotaCalls,
     LoopCalls,
     AllocationCalls,
-    DetachedMountCalls {}
+    DetachedMountCalls,
+    OpenatCalls,
+    XattrCalls,
+    CopyCalls {}
 
 /** Locks on files. */
 interface LockCalls {
@@ -42,6 +48,9 @@ export function createSyscalls(): Syscalls {
     ...createLoopCalls(libc),
     ...createAllocationCalls(libc),
     ...createDetachedMountCalls(libc),
+    ...createOpenatCalls(libc),
+    ...createXattrCalls(libc),
+    ...createCopyCalls(libc),
   };
 }
 

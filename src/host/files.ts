@@ -71,11 +71,22 @@ export interface Files {
   realPath(path: string): Promise<string>;
   setMode(path: string, mode: number): Promise<void>;
   setOwner(path: string, uid: number, gid: number): Promise<void>;
+  /**
+   * Gives a directory to a group: the group may do what it likes in it, and what is made in it belongs to the group. By one
+   * descriptor; a symbolic link is refused. What is in the directory stays as it is.
+   */
+  setGroup(path: string, gid: number): Promise<void>;
+  /** A symbolic link; `conflict` if the name is taken. */
+  symlink(target: string, path: string): Promise<void>;
+  /** What a symbolic link says; `io` for anything else. */
+  readLink(path: string): Promise<string>;
   /** A tree, without following links and without entering mounts; `precondition` where something is mounted in it. */
   removeTree(path: string): Promise<void>;
   space(path: string): Promise<FileSystemSpace>;
 }
 
+/** Set-group-id, and everything for the group. */
+const GROUP_BITS = 0o2070;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const LOCK_POLL_MS = 2;
@@ -162,6 +173,17 @@ function openFile(path: string, handle: fs.FileHandle, syscalls: Pick<Syscalls, 
   };
 }
 
+async function setGroup(path: string, gid: number): Promise<void> {
+  const handle = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    const { uid, mode } = await handle.stat();
+    await handle.chown(uid, gid);
+    await handle.chmod((mode & 0o7777) | GROUP_BITS);
+  } finally {
+    await handle.close();
+  }
+}
+
 async function space(path: string): Promise<FileSystemSpace> {
   const found = await fs.statfs(path);
   return {
@@ -203,6 +225,9 @@ export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
     realPath: (path) => attempt("file.realpath", path, () => fs.realpath(path)),
     setMode: (path, mode) => attempt("file.chmod", path, () => fs.chmod(path, mode)),
     setOwner: (path, uid, gid) => attempt("file.chown", path, () => fs.lchown(path, uid, gid)),
+    setGroup: (path, gid) => attempt("file.setgroup", path, () => setGroup(path, gid)),
+    symlink: (target, path) => attempt("file.symlink", path, () => fs.symlink(target, path)),
+    readLink: (path) => attempt("file.readlink", path, () => fs.readlink(path)),
     removeTree: (path) => attempt("file.remove", path, () => removeTree(path)),
     space: (path) => attempt("file.space", path, () => space(path)),
   };

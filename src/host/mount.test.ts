@@ -39,16 +39,23 @@ describe("createMounts", () => {
       setMountAttributes: async (...args) => void calls.push(["set", ...args]),
       attachMount: async (...args) => void calls.push(["attach", ...args]),
       unmount: async (...args) => void calls.push(["unmount", ...args]),
+      mount: async (...args) => void calls.push(["mount", ...args]),
       close: (fd) => void calls.push(["close", fd]),
     });
     await mounts.bind("/s", "/t", { readOnly: true, flags: ["nosuid", "noatime"] });
     await mounts.unmount("/t");
+    await mounts.mountDevice("/dev/loop3", "/t", {
+      fsType: "xfs",
+      readOnly: true,
+      flags: ["nodev", "noatime"],
+    });
     expect(calls).toEqual([
       ["clone", "/s"],
       ["set", 9, 0x1 | 0x2 | 0x10, 0x70],
       ["attach", 9, "/t"],
       ["close", 9],
       ["unmount", "/t", 8],
+      ["mount", "/dev/loop3", "/t", "xfs", 0x1 | 0x4 | 0x400, "nouuid"],
     ]);
   });
 
@@ -59,6 +66,7 @@ describe("createMounts", () => {
       setMountAttributes: async () => undefined,
       attachMount: () => Promise.reject(new Error("no")),
       unmount: async () => undefined,
+      mount: async () => undefined,
       close: () => void closed++,
     });
     await expect(mounts.bind("/s", "/t", { readOnly: false, flags: [] })).rejects.toThrow("no");
@@ -68,7 +76,7 @@ describe("createMounts", () => {
   test("lists the mounts of this process, that of proc among them", async () => {
     const unused = () => Promise.reject(new Error("unused"));
     const none = { cloneMount: unused, setMountAttributes: unused, attachMount: unused, unmount: unused };
-    const list = await createMounts({ ...none, close: () => undefined }).list();
+    const list = await createMounts({ ...none, mount: unused, close: () => undefined }).list();
     expect(list.some(({ mountPoint }) => mountPoint === "/proc")).toBe(true);
   });
 });

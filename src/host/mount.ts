@@ -18,6 +18,11 @@ export interface BindOptions {
   readonly flags: readonly BindFlag[];
 }
 
+/** What the mount of a file system gets; `flags` and `readOnly` are of this mount, not of the file system. */
+export interface DeviceMountOptions extends BindOptions {
+  readonly fsType: string;
+}
+
 /** One line of /proc/self/mountinfo (proc(5)), with its octal escapes undone. */
 export interface MountInfo {
   readonly id: number;
@@ -35,8 +40,13 @@ export interface MountInfo {
 
 /** Mounts of this process's mount namespace. */
 export interface Mounts {
-  /** Shows the directory `source`, without what is mounted below it, at the existing directory `target`. */
+  /**
+   * Shows the directory `source`, without what is mounted below it, at the existing directory `target`; or the file or
+   * device node `source` at the existing file `target`.
+   */
   bind(source: string, target: string, options: BindOptions): Promise<void>;
+  /** Mounts the file system of a block device at the existing directory `target`, with all flags at once. */
+  mountDevice(device: string, target: string, options: DeviceMountOptions): Promise<void>;
   /** Takes away the topmost mount at exactly `target`; `precondition` while it is in use, `io` if none is there. */
   unmount(target: string): Promise<void>;
   /** The mount table of this process, in the order in which the kernel lists it: a later mount lies over an earlier. */
@@ -47,6 +57,17 @@ export interface Mounts {
 const MOUNT_ATTR_RDONLY = 0x1;
 const MOUNT_ATTR__ATIME = 0x70;
 const UMOUNT_NOFOLLOW = 8;
+const MS_RDONLY = 1;
+const mountFlagOf: Readonly<Record<BindFlag, number>> = {
+  nosuid: 0x2,
+  nodev: 0x4,
+  noexec: 0x8,
+  noatime: 0x400,
+  nodiratime: 0x800,
+};
+/** A copy of a volume has the id of the file system that it was made from: XFS mounts no two of one id without this. */
+const dataOf: Readonly<Record<string, string>> = { xfs: "nouuid" };
+
 const attributeOf: Readonly<Record<BindFlag, number>> = {
   nosuid: 0x2,
   nodev: 0x4,
@@ -57,11 +78,13 @@ const attributeOf: Readonly<Record<BindFlag, number>> = {
 
 type MountSyscalls = Pick<
   Syscalls,
-  "cloneMount" | "setMountAttributes" | "attachMount" | "unmount" | "close"
+  "cloneMount" | "setMountAttributes" | "attachMount" | "unmount" | "close" | "mount"
 >;
 
 /** The real ones. `mountInfoPath` is another for tests of the parser only. */
 export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/self/mountinfo"): Mounts {
+  // The table of a busy node has a thousand lines, and rarely changes between two looks.
+  let last: { readonly text: string; readonly table: readonly MountInfo[] } = { text: "", table: [] };
   return {
     async bind(source, target, { readOnly, flags }) {
       const set = flags.reduce((bits, flag) => bits | attributeOf[flag], readOnly ? MOUNT_ATTR_RDONLY : 0);
@@ -75,10 +98,16 @@ export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/sel
         syscalls.close(fd);
       }
     },
+    mountDevice(device, target, { fsType, readOnly, flags }) {
+      const bits = flags.reduce((set, flag) => set | mountFlagOf[flag], readOnly ? MS_RDONLY : 0);
+      return syscalls.mount(device, target, fsType, bits, dataOf[fsType] ?? "");
+    },
     unmount: (target) => syscalls.unmount(target, UMOUNT_NOFOLLOW),
     async list() {
       try {
-        return parseMountInfo(await readFile(mountInfoPath, "utf8"));
+        const text = await readFile(mountInfoPath, "utf8");
+        if (text !== last.text) last = { text, table: parseMountInfo(text) };
+        return last.table;
       } catch (error) {
         throw fromNodeError(error, "mount.list", mountInfoPath);
       }
@@ -108,6 +137,7 @@ export function parseMountInfo(text: string): MountInfo[] {
 
 /** The kernel writes blank, tab, newline and backslash as `\040` and so on, byte by byte. */
 function unescapeOctal(field: string): string {
+  if (!field.includes("\\")) return field;
   return field.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );

@@ -5,6 +5,9 @@
 import { expect } from "vitest";
 import { ensureDirectory, type Files, replaceFile } from "../../src/host/files.ts";
 
+/** The group of this process, whom it may always give a directory to. */
+const GROUP = process.getgid?.() ?? 0;
+
 /** An empty directory to work in, and the one thing that `Files` itself cannot make. */
 export interface FilesUnderTest {
   readonly files: Files;
@@ -40,6 +43,10 @@ const refusals: readonly (readonly [title: string, kind: string, op: string, sub
   ["create over a file", "conflict", "file.create", "file", (f, r) => f.create(`${r}/file`, text(""), 0o600)],
   ["create over a link", "conflict", "file.create", "link", (f, r) => f.create(`${r}/link`, text(""), 0o600)],
   ["create in nothing", "not-found", "file.create", "no/x", (f, r) => f.create(`${r}/no/x`, text(""), 0o600)],
+  ["symlink over a file", "conflict", "file.symlink", "file", (f, r) => f.symlink("x", `${r}/file`)],
+  ["readLink of a file", "io", "file.readlink", "file", (f, r) => f.readLink(`${r}/file`)],
+  ["setGroup of a file", "io", "file.setgroup", "file", (f, r) => f.setGroup(`${r}/file`, GROUP)],
+  ["setGroup through a final link", "io", "file.setgroup", "away", (f, r) => f.setGroup(`${r}/away`, GROUP)],
   ["open of nothing", "not-found", "file.open", "none", (f, r) => f.open(`${r}/none`)],
   ["open of a directory", "io", "file.open", "full", (f, r) => f.open(`${r}/full`)],
   ["open through a final link", "io", "file.open", "link", (f, r) => f.open(`${r}/link`)],
@@ -324,6 +331,24 @@ const behaviour: readonly ContractCase<FilesUnderTest>[] = [
       await prepare(under);
       await under.files.removeTree(`${under.root}/away`);
       expect(String(await under.files.read(`${under.root}/full/child`))).toBe("child");
+    },
+  },
+  {
+    title: "setGroup gives a directory to a group and keeps what others may do with it",
+    async run({ files, root }) {
+      await files.mkdir(`${root}/shared`, 0o705);
+      await files.create(`${root}/shared/old`, text(""), 0o600);
+      await files.setGroup(`${root}/shared`, GROUP);
+      expect(await files.stat(`${root}/shared`)).toMatchObject({ mode: 0o2775, gid: GROUP });
+      expect(await files.stat(`${root}/shared/old`)).toMatchObject({ mode: 0o600 });
+    },
+  },
+  {
+    title: "a symbolic link says what it was told, and is not followed to be read",
+    async run({ files, root }) {
+      await files.symlink("../no/such/thing", `${root}/said`);
+      expect(await files.readLink(`${root}/said`)).toBe("../no/such/thing");
+      expect((await files.stat(`${root}/said`)).kind).toBe("symlink");
     },
   },
   {

@@ -10,6 +10,9 @@ export interface MountsUnderTest {
   readonly target: string;
   readonly second: string;
   readonly none: string;
+  /** Two existing files with nothing mounted. */
+  readonly file: string;
+  readonly otherFile: string;
 }
 
 const plain: BindOptions = { readOnly: false, flags: [] };
@@ -90,6 +93,25 @@ export const mountsContract: readonly ContractCase<MountsUnderTest>[] = [
   {
     title: "an unmount where nothing is mounted is io (EINVAL)",
     run: async ({ mounts, target }) => expect(await kindOf(mounts.unmount(target))).toBe("io"),
+  },
+  {
+    title: "a file is shown at a file, and neither at a directory nor a directory at it",
+    async run({ mounts, source, target, file, otherFile }) {
+      await mounts.bind(file, otherFile, { readOnly: true, flags: ["noexec"] });
+      expect(await at(mounts, otherFile)).toEqual([expect.arrayContaining(["noexec", "ro"])]);
+      await mounts.unmount(otherFile);
+      expect(await at(mounts, otherFile)).toEqual([]);
+      expect(await kindOf(mounts.bind(file, target, plain))).toBe("io");
+      expect(await kindOf(mounts.bind(source, file, plain))).toBe("io");
+    },
+  },
+  {
+    title: "a device that does not exist is not-found and mounts nothing",
+    async run({ mounts, target, none }) {
+      const wanted = { ...plain, fsType: "ext4" };
+      expect(await kindOf(mounts.mountDevice(none, target, wanted))).toBe("not-found");
+      expect(await at(mounts, target)).toEqual([]);
+    },
   },
   {
     title: "a bind mount of nothing, or over nothing, is not-found and mounts nothing",

@@ -9,12 +9,15 @@ import { errnoError } from "../../src/host/errno.ts";
 import type { FileStat, FileSystemSpace, Files, OpenFile } from "../../src/host/files.ts";
 import { type Edit, type Inode, type Survival, Tree } from "./files-tree.ts";
 
+import { NAME_MAX, walk } from "./files-walk.ts";
+
 export type { Survival } from "./files-tree.ts";
 
 /** The `op` of the errors of `src/host/files.ts`: the hook gets the same names. */
 export type FileOp = `file.${
   | ("read" | "create" | "open" | "sync" | "mkdir" | "rename" | "link" | "unlink" | "rmdir" | "list" | "stat")
-  | ("chmod" | "chown" | "remove" | "space" | "write" | "lock" | "realpath")}`;
+  | ("chmod" | "chown" | "remove" | "space" | "write" | "lock" | "realpath")
+  | ("setgroup" | "symlink" | "readlink")}`;
 
 /** Called around each effect; `removeTree` shows as `file.remove` with an `unlink` or `rmdir` per entry within. */
 export type EffectHook = (op: FileOp, path: string, when: "before" | "after", from?: string) => void;
@@ -36,16 +39,11 @@ export interface FakeFiles extends Files {
   crash(survival: Survival): FakeFiles;
   /** Everything there is becomes durable. */
   settle(): void;
-  /** What `Files` itself never makes: a symbolic link, as a tenant or an administrator would. */
-  symlink(target: string, path: string): void;
   /** Puts what is at `path`, and what is made below it later, on another device, as a mount would. */
   setDevice(path: string, dev: bigint): void;
   /** Every path below `path` with its kind and mode, sorted, such as `/a/b file 0600`: for comparing states. */
   paths(path?: string): string[];
 }
-
-const NAME_MAX = 255;
-const MAX_LINKS_FOLLOWED = 40;
 
 export function createFakeFiles(options: FakeFilesOptions = {}): FakeFiles {
   const fake = new Fake(new Tree(), options);
@@ -84,9 +82,21 @@ class Fake implements FakeFiles {
     this.#tree.settle();
   }
 
-  symlink(target: string, path: string): void {
-    const attributes = { mode: 0o777, uid: 0, gid: 0 };
-    this.#add(path, "file.create", this.#tree.inode("symlink", attributes, 0o777, target));
+  symlink(target: string, path: string): Promise<void> {
+    return this.#effect("file.symlink", path, () => {
+      const attributes = { mode: 0o777, uid: 0, gid: 0 };
+      const inode = this.#tree.inode("symlink", attributes, 0o777, target);
+      // Its content lies in the inode, and reaches the disk with it.
+      this.#add(path, "file.symlink", inode);
+    });
+  }
+
+  readLink(path: string): Promise<string> {
+    return this.#effect("file.readlink", path, () => {
+      const inode = this.#find(path, "file.readlink");
+      if (inode.kind !== "symlink") throw errnoError("EINVAL", "file.readlink", path);
+      return inode.target;
+    });
   }
 
   setDevice(path: string, dev: bigint): void {
@@ -222,6 +232,15 @@ class Fake implements FakeFiles {
     });
   }
 
+  setGroup(path: string, gid: number): Promise<void> {
+    return this.#effect("file.setgroup", path, () => {
+      const inode = this.#find(path, "file.setgroup");
+      if (inode.kind === "symlink") throw errnoError("ELOOP", "file.setgroup", path);
+      if (inode.kind !== "directory") throw errnoError("ENOTDIR", "file.setgroup", path);
+      Object.assign(inode, { gid, mode: inode.mode | 0o2070 });
+    });
+  }
+
   removeTree(path: string): Promise<void> {
     const root = this.#find.bind(this, path, "file.remove");
     const remove = async (at: string, dev: bigint): Promise<void> => {
@@ -323,39 +342,13 @@ class Fake implements FakeFiles {
   #parent(path: string, op: FileOp, subject = path): { parent: Inode; name: string } {
     const name = posix.basename(path);
     if (name.length > NAME_MAX) throw errnoError("ENAMETOOLONG", op, subject);
-    const parent = this.#walk(posix.dirname(path), op, subject, true);
+    const parent = walk(this.#tree.root, posix.dirname(path), { op, subject, follow: true });
     if (parent.kind !== "directory") throw errnoError("ENOTDIR", op, subject);
     return { parent, name };
   }
 
   #find(path: string, op: FileOp, follow = false): Inode {
-    return this.#walk(path, op, path, follow);
-  }
-
-  #walk(path: string, op: FileOp, subject: string, follow: boolean): Inode {
-    if (!path.startsWith("/")) throw errnoError("ENOENT", op, subject);
-    const trail: Inode[] = [this.#tree.root];
-    const rest = path.split("/").filter((part) => part !== "" && part !== ".");
-    let followed = 0;
-    for (let part = rest.shift(); part !== undefined; part = rest.shift()) {
-      const here = trail.at(-1) ?? this.#tree.root;
-      if (part.length > NAME_MAX) throw errnoError("ENAMETOOLONG", op, subject);
-      if (here.kind !== "directory") throw errnoError("ENOTDIR", op, subject);
-      if (part === "..") {
-        if (trail.length > 1) trail.pop();
-        continue;
-      }
-      const next = here.entries.get(part);
-      if (!next) throw errnoError("ENOENT", op, subject);
-      if (next.kind !== "symlink" || (rest.length === 0 && !follow)) {
-        trail.push(next);
-        continue;
-      }
-      if (++followed > MAX_LINKS_FOLLOWED) throw errnoError("ELOOP", op, subject);
-      if (next.target.startsWith("/")) trail.length = 1;
-      rest.unshift(...next.target.split("/").filter((step) => step !== "" && step !== "."));
-    }
-    return trail.at(-1) ?? this.#tree.root;
+    return walk(this.#tree.root, path, { op, subject: path, follow });
   }
 
   #handle(path: string, inode: Inode): OpenFile {

@@ -6,10 +6,10 @@ import { posix } from "node:path";
 import { TrivetError } from "../../src/errors.ts";
 import { errnoError } from "../../src/host/errno.ts";
 import type { Files } from "../../src/host/files.ts";
-import type { BindOptions, MountInfo, Mounts } from "../../src/host/mount.ts";
+import type { BindOptions, DeviceMountOptions, MountInfo, Mounts } from "../../src/host/mount.ts";
 import type { FakeFiles } from "./files.ts";
 
-export type MountOp = "mount.list" | "open_tree" | "move_mount" | "umount2";
+export type MountOp = "mount.list" | "open_tree" | "move_mount" | "mount" | "umount2";
 
 export interface FakeMountsOptions {
   /** Where sources and targets are looked up; the real ones work too. */
@@ -81,6 +81,12 @@ function createTable(options: FakeMountsOptions, initial: readonly MountInfo[]):
         options.busy?.setDevice(target, MOUNTED_DEVICE);
         table.push({ ...line, id: nextId++ });
       }),
+    mountDevice: (device, target, wanted) =>
+      own("mount", target, async () => {
+        const line = await describeDevice(options.files, { device, target, wanted });
+        options.busy?.setDevice(target, MOUNTED_DEVICE);
+        table.push({ ...line, id: nextId++ });
+      }),
     unmount: (target) =>
       own("umount2", target, () => {
         const at = table.findLastIndex(({ mountPoint }) => mountPoint === target);
@@ -106,29 +112,59 @@ async function describe(
   table: readonly MountInfo[],
   { source, target, wanted }: Bind,
 ): Promise<MountInfo> {
-  const exists = async (op: MountOp, path: string) => {
-    const { kind } = await files.stat(path).catch(() => {
-      throw errnoError("ENOENT", op, path);
-    });
-    if (kind !== "directory") throw errnoError("ENOTDIR", op, path);
-  };
-  await exists("open_tree", source);
-  await exists("move_mount", target);
+  const isShown = await isDirectory(files, "open_tree", source);
+  // What is no directory is shown at what is none (mount(2)).
+  if ((await isDirectory(files, "move_mount", target)) !== isShown) {
+    throw errnoError("ENOTDIR", "move_mount", target);
+  }
   const real = await files.realPath(source);
   const holds = ({ mountPoint }: MountInfo) => mountPoint === "/" || `${real}/`.startsWith(`${mountPoint}/`);
   const holder = table
     .filter(holds)
     .reduce((a, b) => (b.mountPoint.length >= a.mountPoint.length ? b : a), ROOT);
-  const flags = new Set([
-    ...holder.options.filter((option) => inheritable.includes(option)),
-    ...wanted.flags,
-    ...(wanted.readOnly ? ["ro"] : []),
-  ]);
-  const options = [
+  const inherited = holder.options.filter((option) => inheritable.includes(option));
+  const options = optionsOf(wanted, inherited);
+  const root = posix.join(holder.root, posix.relative(holder.mountPoint, real));
+  return { ...holder, parentId: holder.id, root, mountPoint: await files.realPath(target), options };
+}
+
+interface DeviceMount {
+  readonly device: string;
+  readonly target: string;
+  readonly wanted: DeviceMountOptions;
+}
+
+async function describeDevice(
+  files: Pick<Files, "stat" | "realPath">,
+  { device, target, wanted }: DeviceMount,
+): Promise<MountInfo> {
+  await isDirectory(files, "mount", device);
+  if (!(await isDirectory(files, "mount", target))) throw errnoError("ENOTDIR", "mount", target);
+  const minor = /(\d+)$/.exec(device)?.[1] ?? "0";
+  return {
+    ...{
+      id: 0,
+      parentId: ROOT.id,
+      device: `7:${minor}`,
+      root: "/",
+      mountPoint: await files.realPath(target),
+    },
+    ...{ options: optionsOf(wanted, []), fsType: wanted.fsType, source: device },
+  };
+}
+
+async function isDirectory(files: Pick<Files, "stat">, op: MountOp, path: string): Promise<boolean> {
+  const { kind } = await files.stat(path).catch(() => {
+    throw errnoError("ENOENT", op, path);
+  });
+  return kind === "directory";
+}
+
+function optionsOf(wanted: BindOptions, inherited: readonly string[]): string[] {
+  const flags = new Set([...inherited, ...wanted.flags, ...(wanted.readOnly ? ["ro"] : [])]);
+  return [
     flags.has("ro") ? "ro" : "rw",
     ...inheritable.slice(1).filter((flag) => flags.has(flag)),
     ...(flags.has("noatime") ? [] : ["relatime"]),
   ];
-  const root = posix.join(holder.root, posix.relative(holder.mountPoint, real));
-  return { ...holder, parentId: holder.id, root, mountPoint: await files.realPath(target), options };
 }

@@ -176,7 +176,7 @@ describe("a pool that is known", () => {
 
   test("refuses a second name for one disk", async () => {
     const files = disks();
-    files.symlink("/mnt/a", "/mnt/alias");
+    await files.symlink("/mnt/a", "/mnt/alias");
     const pools = node(files, "a=/mnt/a,requireMount=false", "b=/mnt/alias,requireMount=false");
     await pools.openAll();
     const [a, b] = await pools.status();

@@ -12,6 +12,7 @@ import { type EffectiveRoute, effectiveRoutes, HOST_PREFIX_LENGTH } from "./data
 import { attachRouted } from "./datapath/routed.ts";
 import type { CniDeps } from "./deps.ts";
 import { allocate, confirm } from "./ipam/allocate.ts";
+import { recordedIpam } from "./ipam/foreign.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import type { NetworkConfig } from "./protocol/netconf.ts";
 import { type Attached, encodeResult } from "./protocol/result.ts";
@@ -65,11 +66,27 @@ function openSandbox({ netns }: CniDeps, call: AttachmentCall): NetnsHandle {
     });
   const handle = netns.open(call.netns);
   if (!handle) throw refuse("where there is no network namespace");
+  if (!isNetworkNamespace(netns, handle)) {
+    handle.close();
+    throw refuse("which is a namespace of another kind");
+  }
   if (handle.inode === netns.currentInode() && !call.netnsOverride) {
     handle.close();
     throw refuse("which is the host's own namespace: a pod on the host network needs no CNI plugin");
   }
   return handle;
+}
+
+/** A namespace file does not say what it is of: setns(2) refuses the wrong kind with EINVAL. */
+function isNetworkNamespace(netns: CniDeps["netns"], handle: NetnsHandle): boolean {
+  try {
+    netns.within(handle, () => undefined);
+    return true;
+  } catch (error) {
+    if (isKind(error, "invalid")) return false;
+    handle.close();
+    throw error;
+  }
 }
 
 interface Attaching {
@@ -82,7 +99,7 @@ interface Attaching {
 
 async function attach({ context, call, config, netns, undo }: Attaching): Promise<AddOutcome> {
   const { deps, signal, log } = context;
-  const pending = newAttachment({ deps, call, config, netns });
+  const pending = newAttachment({ context, call, config, netns });
   const paths = networkPaths(join(config.stateDir, deps.bootId), config.name);
   const staging = {
     files: deps.files,
@@ -114,12 +131,7 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
   return { stdout, addresses };
 }
 
-function newAttachment({
-  deps,
-  call,
-  config,
-  netns,
-}: Omit<Attaching, "context" | "undo"> & { deps: CniDeps }) {
+function newAttachment({ context: { deps, request }, call, config, netns }: Omit<Attaching, "undo">) {
   const key = { network: config.name, containerId: call.containerId, ifname: call.ifname };
   return {
     ...key,
@@ -134,6 +146,7 @@ function newAttachment({
     mode: config.link.mode,
     ...(config.link.mode === "bridge" ? { bridge: config.link.bridge } : {}),
     ...(config.portMappings.length > 0 ? { ports: config.portMappings } : {}),
+    ipam: recordedIpam(request),
     claim: deps.nonce(),
   } satisfies Attachment;
 }

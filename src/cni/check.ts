@@ -31,7 +31,7 @@ export async function check(
   if (!config.prevResult) throw failure("invalid", call, ["CHECK needs the prevResult of its ADD"]);
   const differences = [
     ...checkPrevResult(addressesOf(config.prevResult), record),
-    ...(await verify({ context, paths, config, record })),
+    ...(await verify({ context, paths, record })),
     ...(await checkHost(deps, record)),
     ...(await checkPod({ deps, call, config, record })),
   ];

@@ -20,6 +20,10 @@ export interface CallContext {
   readonly cursors: Cursors;
   readonly log: Log;
   readonly request: RawCall;
+  /** Frees what dead pods of the network left, for an ADD that finds no address; gives how many were freed. */
+  readonly reclaim: () => Promise<number>;
+  /** Told when an ADD finds most addresses leased: time to look for those of dead pods. */
+  readonly crowded?: (() => void) | undefined;
   /** Aborted at the deadline, with a TrivetError of kind `deadline` as its reason. */
   readonly signal: AbortSignal;
 }

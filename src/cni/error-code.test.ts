@@ -11,7 +11,7 @@ test("every kind has a code; codes below 100 are the specification's", () => {
 });
 
 test("what may be retried as it is has the code for that", () => {
-  for (const kind of ["busy", "unavailable", "cancelled", "deadline"] as const) {
+  for (const kind of ["busy", "exhausted", "unavailable", "cancelled", "deadline"] as const) {
     expect(kindToCniCode(kind)).toBe(11);
   }
 });

@@ -12,9 +12,10 @@ export const cniCodes = {
   decode: 6,
   invalidConfig: 7,
   tryAgainLater: 11,
+  /** STATUS only: an ADD would fail. */
+  notAvailable: 50,
   conflict: 100,
   precondition: 101,
-  exhausted: 102,
   /** What the reference library sends for anything unexpected. */
   internal: 999,
 } as const;
@@ -30,7 +31,8 @@ const codeByKind = {
   conflict: cniCodes.conflict,
   precondition: cniCodes.precondition,
   busy: cniCodes.tryAgainLater,
-  exhausted: cniCodes.exhausted,
+  // An address may be free again when the runtime comes back.
+  exhausted: cniCodes.tryAgainLater,
   unavailable: cniCodes.tryAgainLater,
   cancelled: cniCodes.tryAgainLater,
   deadline: cniCodes.tryAgainLater,
@@ -41,4 +43,11 @@ const codeByKind = {
 /** Total: a new kind does not compile until it has a code. */
 export function kindToCniCode(kind: Kind): number {
   return codeByKind[kind];
+}
+
+const unavailableKinds: readonly Kind[] = ["exhausted", "unavailable", "io", "precondition", "not-found"];
+
+/** STATUS: what is wrong with the call keeps its code, what is wrong with the host becomes 50 (SPEC.md, "STATUS"). */
+export function kindToStatusCode(kind: Kind): number {
+  return unavailableKinds.includes(kind) ? cniCodes.notAvailable : codeByKind[kind];
 }

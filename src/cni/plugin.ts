@@ -4,22 +4,27 @@
  */
 import { asTrivetError, isKind, type TrivetError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
-import { add } from "./add.ts";
-import { check } from "./check.ts";
 import type { CallContext } from "./context.ts";
 import { createMasquerade } from "./datapath/masquerade.ts";
 import { withDeadline } from "./deadline.ts";
-import { del } from "./del.ts";
 import type { CniDeps } from "./deps.ts";
-import { kindToCniCode } from "./error-code.ts";
+import { type CallFacts, dispatchAttachment, dispatchNetwork } from "./dispatch.ts";
+import { kindToCniCode, kindToStatusCode } from "./error-code.ts";
+import type { LiveSandboxes } from "./gc/live-sandboxes.ts";
+import { createSweepers, type Sweepers } from "./gc/sweepers.ts";
 import { createCursors } from "./ipam/cursor.ts";
-import { createKeyedTurns } from "./keyed-turns.ts";
+import { createKeyedTurns, turnKey } from "./keyed-turns.ts";
 import { limitsMs } from "./protocol/defaults.ts";
-import { type AttachmentCall, type Environment, parseCall, parseCommand } from "./protocol/environment.ts";
-import { decodeConfig, type NetworkIdentity, parseConfig, parseIdentity } from "./protocol/netconf.ts";
-import type { JsonObject } from "./protocol/problems.ts";
+import {
+  type Environment,
+  parseCall,
+  parseCommand,
+  requireForNetwork,
+  shorten,
+} from "./protocol/environment.ts";
+import { decodeConfig, type NetworkIdentity, parseIdentity } from "./protocol/netconf.ts";
 import { encodeError } from "./protocol/result.ts";
-import { versionReply } from "./protocol/versions.ts";
+import { requireCommand, versionReply } from "./protocol/versions.ts";
 
 /** What a runtime gives: the CNI_* variables and the bytes of stdin as text. */
 export interface CniRequest {
@@ -41,47 +46,65 @@ export interface CniReply {
 export interface CniPlugin {
   /** Never rejects: every failure is a reply. */
   call(request: CniRequest): Promise<CniReply>;
+  /** Looks for what dead pods left, apart from the calls of this process. */
+  readonly sweepers: Sweepers;
+}
+
+interface PluginOptions {
+  readonly deps: CniDeps;
+  readonly log: Log;
+  /** Asked before anything of a pod is swept. */
+  readonly sandboxes?: LiveSandboxes | undefined;
 }
 
 /** Has no effect by itself. */
-export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlugin {
+export function createPlugin({ deps, log, sandboxes }: PluginOptions): CniPlugin {
   const masquerade = createMasquerade(deps.nft);
   const cursors = createCursors(deps.files);
   const turns = createKeyedTurns();
+  const sweepers = createSweepers({ deps, log, turns, sandboxes });
+  const contextFor = (request: CallContext["request"], signal: AbortSignal, identity: NetworkIdentity) => {
+    const ofNetwork = sweepers.forNetwork(identity, signal);
+    return { deps, masquerade, cursors, log, signal, request, ...ofNetwork };
+  };
   /** One call, as far as it got: for the log line. */
   const run = async (request: CniRequest, facts: CallFacts): Promise<string> => {
-    const command = parseCommand(request.env);
+    const { env } = request;
+    const command = parseCommand(env);
     facts.command = command;
     if (command === "VERSION") return versionReply(request.stdin);
-    const call = parseCall(command, request.env);
-    facts.call = call;
+    const ofNetwork = command === "GC" || command === "STATUS";
+    if (ofNetwork) requireForNetwork(command, env);
+    else facts.call = parseCall(command, env);
     const config = decodeConfig(request.stdin);
     facts.cniVersion = config.cniVersion;
     const identity = parseIdentity(config);
     facts.network = identity.name;
-    const what = `${command} of ${call.ifname} of ${call.containerId}`;
+    requireCommand(command, identity.cniVersion);
+    const { call } = facts;
+    const what = call ? `${command} of ${call.ifname} of ${shorten(call.containerId)}` : command;
     const limitMs = Math.min(limitsMs[command], request.deadlineMs ?? Number.POSITIVE_INFINITY);
     const deadline = { clock: deps.clock, limitMs, what, signal: request.signal };
-    return withDeadline(deadline, (signal) =>
-      turns.run([identity.name, call.containerId, call.ifname].join(" "), async () => {
+    return withDeadline(deadline, async (signal) => {
+      const context = contextFor({ env, config }, signal, identity);
+      if (!call) return dispatchNetwork(context, { identity, turns, facts });
+      return turns.run(turnKey({ ...call, network: identity.name }), async () => {
         signal.throwIfAborted();
-        const raw = { env: request.env, config };
-        return dispatch(
-          { deps, masquerade, cursors, log, signal, request: raw },
-          { call, config, identity, facts },
-        );
-      }),
-    );
+        return dispatchAttachment(context, { call, identity, facts });
+      });
+    });
   };
   return {
+    sweepers,
     async call(request) {
       const started = deps.clock.monotonicNs();
-      const facts: CallFacts = { command: request.env.CNI_COMMAND ?? "" };
+      const facts: CallFacts = { command: shorten(request.env.CNI_COMMAND ?? "") };
       const outcome = await run(request, facts).then(
         (stdout) => ({ stdout, code: 0 }),
         (error: unknown) => ({ error: asTrivetError(error, "cni.call", facts.command), code: -1 }),
       );
-      const code = "error" in outcome ? kindToCniCode(outcome.error.kind) : 0;
+      const toCode = facts.command === "STATUS" ? kindToStatusCode : kindToCniCode;
+      const code = "error" in outcome ? toCode(outcome.error.kind) : 0;
       const ms = Number(deps.clock.monotonicNs() - started) / 1e6;
       logCall({ log, facts, code, ms, error: "error" in outcome ? outcome.error : undefined });
       deps.observer?.call({ command: facts.command, code, ms });
@@ -89,37 +112,6 @@ export function createPlugin({ deps, log }: { deps: CniDeps; log: Log }): CniPlu
       return { exitCode: 1, stdout: errorText(outcome.error, code, facts.cniVersion) };
     },
   };
-}
-
-interface CallFacts {
-  command: string;
-  call?: AttachmentCall;
-  network?: string;
-  addresses?: readonly string[];
-  cniVersion?: unknown;
-}
-
-interface Decoded {
-  readonly call: AttachmentCall;
-  readonly config: JsonObject;
-  readonly identity: NetworkIdentity;
-  readonly facts: CallFacts;
-}
-
-async function dispatch(context: CallContext, { call, config, identity, facts }: Decoded): Promise<string> {
-  switch (call.command) {
-    case "ADD": {
-      const outcome = await add(context, call, parseConfig(config));
-      facts.addresses = outcome.addresses;
-      return outcome.stdout;
-    }
-    case "CHECK":
-      facts.addresses = await check(context, call, parseConfig(config));
-      return "";
-    case "DEL":
-      facts.addresses = await del(context, call, identity);
-      return "";
-  }
 }
 
 function errorText(error: TrivetError, code: number, cniVersion: unknown): string {
@@ -153,15 +145,18 @@ function logCall({ log, facts, code, ms, error }: CallLine): void {
   const fields = {
     command,
     network,
-    containerId: call?.containerId,
+    containerId: call && shorten(call.containerId),
     ifname: call?.ifname,
     pod,
     addresses: facts.addresses,
+    removed: facts.removed,
     code,
     ms: Math.round(ms * 10) / 10,
   };
   if (!error) {
-    log.info("cni call", fields);
+    // A runtime asks for it every few seconds.
+    const write = command === "STATUS" ? log.debug : log.info;
+    write("cni call", fields);
     return;
   }
   const cleanup = cleanupFailures(error).map(({ message }) => message);

@@ -8,6 +8,7 @@ import {
   type Attachment,
   type AttachmentRecord,
   claimAttachment,
+  type RecordedIpam,
   readAttachment,
   removeAttachment,
 } from "./state/attachments.ts";
@@ -21,7 +22,7 @@ export async function claimRecord(deps: CniDeps, staging: Staging, attachment: A
   if (await claimAttachment(staging, attachment)) return;
   const found = await readAttachment(deps.files, staging.paths, attachment);
   if (await isAlive(deps, attachment, found)) throw duplicate(attachment, found);
-  await clearAttachment(deps, staging.paths, attachment);
+  await clearAttachment(deps, staging.paths, { key: attachment });
   if (await claimAttachment(staging, attachment)) return;
   throw duplicate(attachment, found);
 }
@@ -54,6 +55,12 @@ function duplicate({ network, containerId, ifname }: Attachment, found: Found): 
   });
 }
 
+interface Clearing {
+  readonly key: AttachmentKey;
+  /** Who leases where no record says it. */
+  readonly fallback?: RecordedIpam | undefined;
+}
+
 /**
  * Removes link, leases, staged files and record of an attachment, the record last. Gives the addresses that it freed. Needs
  * neither namespace nor configuration, and nothing happens where there is nothing.
@@ -61,15 +68,25 @@ function duplicate({ network, containerId, ifname }: Attachment, found: Found): 
 export async function clearAttachment(
   deps: CniDeps,
   paths: NetworkPaths,
-  key: AttachmentKey,
+  { key, fallback }: Clearing,
 ): Promise<string[]> {
-  const { files, netlink } = deps;
-  const found = await readAttachment(files, paths, key);
+  const found = await readAttachment(deps.files, paths, key);
+  const freed = await clearParts(deps, { paths, key, found, fallback });
+  if (found !== undefined) await removeAttachment(deps.files, paths.attachment(key));
+  return freed;
+}
+
+interface Parts extends Clearing {
+  readonly paths: NetworkPaths;
+  readonly found: Found;
+}
+
+/** All that the record leads to, but not the record. Takes no guard of the record: its caller may hold it. */
+export async function clearParts(deps: CniDeps, { paths, key, found, fallback }: Parts): Promise<string[]> {
   // An address is free only once no route leads to the old pod any more.
-  await deleteHostLink(netlink, hostEndOf(key, found));
-  const freed = await release({ deps, paths, key, found });
-  await clearStaging(files, paths, paths.stagingPrefix(key));
-  if (found !== undefined) await removeAttachment(files, paths.attachment(key));
+  await deleteHostLink(deps.netlink, hostEndOf(key, found));
+  const freed = await release({ deps, paths, key, found, fallback });
+  await clearStaging(deps.files, paths, paths.stagingPrefix(key));
   return freed;
 }
 

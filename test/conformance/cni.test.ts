@@ -31,7 +31,7 @@ describe("VERSION", () => {
   test("prints the versions that the plugin supports, and the version that it was asked with", async () => {
     const { exitCode, json } = await invoke({ CNI_COMMAND: "VERSION" }, { cniVersion: "0.4.0" });
     expect(exitCode).toBe(0);
-    expect(json).toEqual({ cniVersion: "0.4.0", supportedVersions: ["0.3.1", "0.4.0", "1.0.0"] });
+    expect(json).toEqual({ cniVersion: "0.4.0", supportedVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] });
   });
 
   test("needs no other variable, and no configuration", async () => {

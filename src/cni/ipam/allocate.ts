@@ -2,17 +2,19 @@
  * The addresses of an attachment, whoever leases them: taken for ADD (all or none, each undo registered first), marked as
  * used at its end, freed for DEL from the record alone, and looked at for CHECK.
  */
-import { TrivetError } from "../../errors.ts";
+import { isKind } from "../../errors.ts";
 import type { CallContext } from "../context.ts";
 import type { CniDeps } from "../deps.ts";
-import type { OwnIpam, PodRoute } from "../protocol/ipam-config.ts";
+import type { DelegatedIpam, OwnIpam, PodRoute } from "../protocol/ipam-config.ts";
 import type { NetworkConfig } from "../protocol/netconf.ts";
 import type { JsonObject } from "../protocol/problems.ts";
-import type { Attachment, AttachmentRecord } from "../state/attachments.ts";
+import type { Attachment, AttachmentRecord, RecordedIpam } from "../state/attachments.ts";
 import type { Staging } from "../state/claim.ts";
 import type { AttachmentKey, NetworkPaths } from "../state/paths.ts";
 import type { Undo } from "../undo.ts";
 import { contains, formatAddress, type IpNetwork, parseAddress } from "./address.ts";
+import { runDelegate } from "./delegate.ts";
+import { addForeign, delForeign, recordedIpam } from "./foreign.ts";
 import { claimLease, commitLease, findLeases, readLease, releaseLease } from "./leases.ts";
 
 /** One address of a pod. A routed link uses it as a host route; a bridged one needs the rest. */
@@ -40,43 +42,72 @@ export interface Allocation {
 interface AllocateOptions {
   readonly context: CallContext;
   readonly staging: Staging;
-  readonly config: NetworkConfig;
+  readonly config: Pick<NetworkConfig, "ipam">;
   readonly attachment: Attachment;
   readonly undo: Undo;
 }
 
 /** Leases what the attachment needs, as pending. Throws kind `exhausted` when no address is free. */
-export async function allocate(options: AllocateOptions): Promise<Allocation> {
+export function allocate(options: AllocateOptions): Promise<Allocation> {
   const { ipam } = options.config;
-  if (ipam.kind === "own") return allocateOwn(options, ipam);
-  throw new TrivetError({
-    kind: "unsupported",
-    op: "ipam.delegate",
-    subject: ipam.type,
-    message: `ipam.type is "${ipam.type}": handing addresses over to another IPAM plugin is not in this release`,
+  return ipam.kind === "own" ? allocateOwn(options, ipam) : allocateForeign(options, ipam);
+}
+
+async function allocateForeign(
+  { context, attachment, undo }: AllocateOptions,
+  { type }: DelegatedIpam,
+): Promise<Allocation> {
+  const { deps, request, signal, log } = context;
+  // A failed ADD is followed by the plugin's own DEL as well (SPEC.md, "Delegated plugins").
+  undo.register(async () => {
+    const ipam = recordedIpam(request);
+    if (ipam) await delForeign(deps, { ipam, key: attachment, netns: attachment.netns });
   });
+  return addForeign(deps, { ...request, type, signal, log });
 }
 
 async function allocateOwn(options: AllocateOptions, ipam: OwnIpam): Promise<Allocation> {
-  const { context, staging, attachment, undo } = options;
-  const { network, containerId, ifname, pod, createdAtMs } = attachment;
-  const owner = { network, containerId, ifname, pod, createdAtMs };
-  const { cursors, signal } = context;
   const addresses: AllocatedAddress[] = [];
-  for (const [setIndex, set] of ipam.rangeSets.entries()) {
-    signal.throwIfAborted();
-    let tried: string | undefined;
-    undo.register(async () => {
-      if (tried !== undefined) await releaseLease(staging.files, staging.paths.lease(tried), attachment);
-    });
-    const trying = (address: string) => {
-      tried = address;
-    };
-    const address = await claimLease({ staging, cursors, set, setIndex, owner, trying });
-    addresses.push(describeOwn(ipam, address));
+  for (const setIndex of ipam.rangeSets.keys()) {
+    options.context.signal.throwIfAborted();
+    addresses.push(describeOwn(ipam, await allocateFrom(options, ipam, setIndex)));
   }
   const subnets = ipam.rangeSets.flat().map(({ subnet }) => subnet);
   return { addresses, routes: ipam.routes, dns: undefined, subnets };
+}
+
+async function allocateFrom(
+  { context, staging, attachment, undo }: AllocateOptions,
+  { rangeSets, options, requested }: OwnIpam,
+  setIndex: number,
+): Promise<string> {
+  const { deps, cursors } = context;
+  const { files, paths } = staging;
+  const { network, containerId, ifname, pod, createdAtMs } = attachment;
+  let tried: string | undefined;
+  undo.register(async () => {
+    if (tried === undefined) return;
+    await releaseLease({ files, clock: deps.clock, paths, address: tried }, attachment);
+  });
+  const claim = () =>
+    claimLease({
+      ...{ staging, cursors, setIndex, options },
+      set: rangeSets[setIndex] ?? [],
+      owner: { network, containerId, ifname, pod, createdAtMs },
+      requested: requested.get(setIndex),
+      trying: (address) => {
+        tried = address;
+      },
+      crowded: context.crowded,
+    });
+  try {
+    return await claim();
+  } catch (error) {
+    if (!isKind(error, "exhausted")) throw error;
+    // Once: what pods left behind that were never deleted may make room.
+    if ((await context.reclaim()) === 0) throw error;
+    return claim();
+  }
 }
 
 function describeOwn({ rangeSets }: OwnIpam, address: string): AllocatedAddress {
@@ -106,15 +137,22 @@ interface ReleaseOptions {
   readonly key: AttachmentKey;
   /** The record as it was found. */
   readonly found: AttachmentRecord | "unreadable" | undefined;
+  /** Where there is no record that could say it: who leases, by the present configuration. */
+  readonly fallback?: RecordedIpam | undefined;
 }
 
 /** Frees what the attachment has leased, as often as it is called; gives the addresses that were freed now. */
-export async function release({ deps: { files }, paths, key, found }: ReleaseOptions): Promise<string[]> {
+export async function release(options: ReleaseOptions): Promise<string[]> {
+  const { deps, paths, key, found, fallback } = options;
+  const { files, clock } = deps;
+  const record = found === "unreadable" ? undefined : found;
   const freed: string[] = [];
-  for (const address of await leasedTo(files, { paths, key, found })) {
-    if (await releaseLease(files, paths.lease(address), key)) freed.push(address);
+  for (const address of record?.ipam ? [] : await leasedTo(files, { paths, key, found })) {
+    if (await releaseLease({ files, clock, paths, address }, key)) freed.push(address);
   }
-  return freed;
+  const ipam = record ? record.ipam : fallback;
+  if (ipam) await delForeign(deps, { ipam, key, netns: record?.netns ?? "" });
+  return record?.ipam ? [...record.addresses] : freed;
 }
 
 async function leasedTo(
@@ -128,14 +166,22 @@ async function leasedTo(
 }
 
 interface VerifyOptions {
-  readonly context: Pick<CallContext, "deps">;
+  readonly context: Pick<CallContext, "deps" | "request" | "signal" | "log">;
   readonly paths: NetworkPaths;
-  readonly config: NetworkConfig;
   readonly record: AttachmentRecord;
 }
 
 /** For CHECK: what is wrong with the leases of the attachment, as sentences. */
-export async function verify({ context: { deps }, paths, record }: VerifyOptions): Promise<string[]> {
+export async function verify({ context, paths, record }: VerifyOptions): Promise<string[]> {
+  const { deps, request, signal, log } = context;
+  if (record.ipam) {
+    const { type } = record.ipam;
+    const checked = runDelegate(deps, { ...request, command: "CHECK", type, signal, log });
+    return checked.then(
+      () => [],
+      (error: unknown) => [error instanceof Error ? error.message : String(error)],
+    );
+  }
   const { addresses, containerId, ifname, network } = record;
   const differences: string[] = [];
   for (const address of addresses) {

@@ -15,6 +15,8 @@ const FILE_MODE = 0o600;
 export interface Cursors {
   /** The place at which to start looking: behind that of the last lease, and behind where others started since. */
   next(path: string): Promise<bigint>;
+  /** Where the next search will start; changes nothing. */
+  peek(path: string): Promise<bigint>;
   /** A search that began at `start` ended with a lease at `place`. */
   leased(path: string, found: { readonly start: bigint; readonly place: bigint }): Promise<void>;
 }
@@ -23,6 +25,7 @@ export interface Cursors {
 export function createCursors(files: Files): Cursors {
   const lastByPath = new Map<string, bigint>();
   return {
+    peek: async (path) => (lastByPath.get(path) ?? (await readCursor(files, path))) + 1n,
     async next(path) {
       const stored = lastByPath.has(path) ? -1n : await readCursor(files, path);
       // Looked at again after the wait: another call may have moved it meanwhile.

@@ -26,7 +26,7 @@ async function setUp(subnet: string) {
     return claimLease({ staging, cursors, set, setIndex: 0, owner, trying: () => undefined });
   };
   const release = (containerId: string, address: string) =>
-    releaseLease(files, paths.lease(address), key(containerId));
+    releaseLease({ files, clock: { nowMs: () => 9 }, paths, address }, key(containerId));
   return { files, paths, key, claim, release, restart };
 }
 

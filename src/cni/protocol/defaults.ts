@@ -7,4 +7,4 @@ export const defaultSocket = "/run/trivet/cni.sock";
 export const defaultStateDir = "/run/trivet/cni";
 
 /** How long each command may take, in milliseconds. A kubelet gives a sandbox minutes, and retries a DEL for ever. */
-export const limitsMs = { ADD: 60_000, CHECK: 30_000, DEL: 30_000 } as const;
+export const limitsMs = { ADD: 60_000, CHECK: 30_000, DEL: 30_000, GC: 60_000, STATUS: 5_000 } as const;

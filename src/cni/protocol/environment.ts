@@ -1,12 +1,12 @@
 /** The CNI_* variables of a call (SPEC.md, "CNI operations"), checked all together: one message names every problem. */
 import { TrivetError } from "../../errors.ts";
-import { parsePod } from "./args.ts";
+import { type AddressArgs, parseArgs } from "./args.ts";
 
 /** As `process.env` has it. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The operations of the versions that we advertise. */
-export const commands = ["ADD", "DEL", "CHECK", "VERSION"] as const;
+export const commands = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"] as const;
 /** CNI_COMMAND, once it is known to be one of ours. */
 export type Command = (typeof commands)[number];
 
@@ -31,6 +31,8 @@ export interface AttachmentCall extends ContainerInterface {
   /** CNI_NETNS may be the plugin's own namespace. */
   readonly netnsOverride: boolean;
   readonly pod: PodIdentity;
+  /** What CNI_ARGS asks for, unchecked: a capability goes over it. */
+  readonly asked: AddressArgs;
 }
 
 /** Also the rule for names of networks. */
@@ -43,12 +45,12 @@ function environmentError(subject: string, problems: readonly string[]): TrivetE
   return new TrivetError({ kind: "environment", op: "environment.parse", subject, message });
 }
 
-/** CNI_COMMAND. GC and STATUS belong to 1.1.0, which we do not advertise. */
+/** CNI_COMMAND. */
 export function parseCommand(env: Environment): Command {
   const command = env.CNI_COMMAND ?? "";
   const known = commands.find((name) => name === command);
   if (known) return known;
-  const problem = command === "" ? "CNI_COMMAND is missing" : `CNI_COMMAND is "${command}"`;
+  const problem = command === "" ? "CNI_COMMAND is missing" : `CNI_COMMAND is "${shorten(command)}"`;
   throw environmentError("CNI_COMMAND", [`${problem}: it must be one of ${commands.join(", ")}`]);
 }
 
@@ -62,15 +64,28 @@ export function parseCall(command: "ADD" | "DEL" | "CHECK", env: Environment): A
   const missing = Object.entries(needed).flatMap(([name, value]) => (value === "" ? [name] : []));
   const problems = missing.length > 0 ? [`${missing.join(", ")} missing`] : [];
   if (containerId !== "" && !identifierPattern.test(containerId)) {
-    problems.push(`CNI_CONTAINERID is "${containerId}": it must match ${identifierPattern.source}`);
+    problems.push(`CNI_CONTAINERID is "${shorten(containerId)}": it must match ${identifierPattern.source}`);
   }
   const wrongName = ifname === "" ? undefined : ifnameProblem(ifname);
-  if (wrongName) problems.push(`CNI_IFNAME is "${ifname}": ${wrongName}`);
-  const { pod, problems: argsProblems } = parsePod(env.CNI_ARGS ?? "");
+  if (wrongName) problems.push(`CNI_IFNAME is "${shorten(ifname)}": ${wrongName}`);
+  const { pod, asked, problems: argsProblems } = parseArgs(env.CNI_ARGS ?? "");
   if (command !== "DEL") problems.push(...argsProblems);
   if (problems.length > 0) throw environmentError("CNI_*", problems);
   const netnsOverride = ["1", "true"].includes((env.CNI_NETNS_OVERRIDE ?? "").toLowerCase());
-  return { command, containerId, ifname, netns, netnsOverride, pod };
+  return { command, containerId, ifname, netns, netnsOverride, pod, asked };
+}
+
+/** GC must be told where delegates are; STATUS needs nothing (SPEC.md, "CNI operations"). */
+export function requireForNetwork(command: "GC" | "STATUS", env: Environment): void {
+  if (command === "STATUS" || (env.CNI_PATH ?? "") !== "") return;
+  throw environmentError("CNI_PATH", ["CNI_PATH missing"]);
+}
+
+const MAX_SHOWN = 120;
+
+/** For messages: a variable of an environment can be 128 KiB long. */
+export function shorten(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
 /** The rules of libcni's ValidateInterfaceName, and names that the kernel takes for something else. */

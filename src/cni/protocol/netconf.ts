@@ -3,18 +3,22 @@
  * reads, so that a changed or broken rest never keeps a pod from being deleted; ADD and CHECK take all of it.
  */
 import { TrivetError } from "../../errors.ts";
+import type { AddressArgs } from "./args.ts";
 import { defaultSocket, defaultStateDir } from "./defaults.ts";
 import { identifierPattern } from "./environment.ts";
-import { type IpamConfig, parseIpam } from "./ipam-config.ts";
+import { type IpamConfig, type OwnIpam, ownIpamType, parseIpam, parseOwnIpam } from "./ipam-config.ts";
 import { type LinkMode, parseLinkMode, readFlag } from "./link-mode.ts";
 import type { PortMapping } from "./port-mapping.ts";
 import { createProblems, isObject, type JsonObject, type Problems } from "./problems.ts";
+import { parseIpamWishes, parseRuntimeConfig } from "./runtime-config.ts";
 import { parseVersion, type SpecVersion } from "./versions.ts";
 
 /** The name becomes that of a directory. */
 const MAX_NAME_LENGTH = 200;
 const MIN_MTU = 68;
 const MAX_MTU = 65_535;
+const MIN_IPV6_MTU = 1_280;
+const noArgs: AddressArgs = { ip: undefined, mac: undefined };
 
 /** What says which network a call is about, and where its state lies. */
 export interface NetworkIdentity {
@@ -39,6 +43,17 @@ export interface NetworkConfig extends NetworkIdentity {
   readonly dns: JsonObject | undefined;
   /** The result of the plugins before us in the chain. */
   readonly prevResult: JsonObject | undefined;
+}
+
+/** What we go by as the IPAM plugin of another plugin, whose own keys are none of our business. */
+export interface IpamRoleConfig extends NetworkIdentity {
+  readonly ipam: OwnIpam;
+  readonly dns: JsonObject | undefined;
+}
+
+/** Whether another plugin calls us for its addresses: it hands its whole configuration on, with its own type. */
+export function isIpamRole({ type, ipam }: JsonObject): boolean {
+  return isObject(ipam) && ipam.type === ownIpamType && type !== ownIpamType;
 }
 
 /** The JSON on stdin. Throws kind `decode`. */
@@ -83,8 +98,11 @@ function readIdentity(config: JsonObject, problems: Problems): NetworkIdentity {
   return { cniVersion, name: String(name), stateDir };
 }
 
-/** All of it. Unknown keys at the top are left alone: runtimes and the chain put theirs there. */
-export function parseConfig(config: JsonObject): NetworkConfig {
+/**
+ * All of it, with what the runtime asks for this pod; `asked` comes from CNI_ARGS. Unknown keys at the top are left alone: runtimes
+ * and the chain put theirs there.
+ */
+export function parseConfig(config: JsonObject, asked: AddressArgs = noArgs): NetworkConfig {
   const problems = createProblems(String(config.name ?? ""));
   const identity = readIdentity(config, problems);
   const link = parseLinkMode(config, problems);
@@ -94,19 +112,40 @@ export function parseConfig(config: JsonObject): NetworkConfig {
   if (!goodMtu || mtu > MAX_MTU) {
     problems.invalid("mtu", mtu, `it must be a number from ${MIN_MTU} to ${MAX_MTU}, or 0 to find it out`);
   }
+  const runtime = parseRuntimeConfig({ config, asked }, problems);
+  const ipam = parseIpam(config.ipam, problems, runtime);
+  const effectiveMtu = runtime.mtu ?? (mtu === 0 ? undefined : Number(mtu));
+  refuseSmallMtu(effectiveMtu, ipam, problems);
   const result = {
     ...identity,
     link,
-    ipam: parseIpam(config.ipam, problems),
-    portMappings: [],
-    mac: undefined,
-    mtu: mtu === 0 ? undefined : Number(mtu),
+    ipam,
+    portMappings: runtime.portMappings,
+    mac: runtime.mac,
+    mtu: effectiveMtu,
     ipMasq: readFlag(config, { key: "ipMasq", fallback: false }, problems),
-    dns: readObject(config, "dns", problems),
+    dns: runtime.dns ?? readObject(config, "dns", problems),
     prevResult: readObject(config, "prevResult", problems),
   };
   problems.throwIfAny();
   return result;
+}
+
+/** The part of another plugin's configuration that is ours; `asked` comes from CNI_ARGS. */
+export function parseIpamRole(config: JsonObject, asked: AddressArgs = noArgs): IpamRoleConfig {
+  const problems = createProblems(String(config.name ?? ""));
+  const identity = readIdentity(config, problems);
+  const ipam = parseOwnIpam(config.ipam, problems, parseIpamWishes({ config, asked }, problems));
+  const dns = isObject(config.ipam) ? readObject(config.ipam, "dns", problems) : undefined;
+  problems.throwIfAny();
+  return { ...identity, ipam, dns };
+}
+
+/** The kernel takes IPv6 off a link that is smaller (RFC 8200, section 5): the pod would lose half of its addresses. */
+function refuseSmallMtu(mtu: number | undefined, ipam: IpamConfig, problems: Problems): void {
+  if (mtu === undefined || mtu >= MIN_IPV6_MTU || ipam.kind !== "own") return;
+  const hasIpv6 = ipam.rangeSets.flat().some(({ subnet }) => subnet.base.family === 6);
+  if (hasIpv6) problems.invalid("mtu", mtu, `IPv6 needs at least ${MIN_IPV6_MTU}`);
 }
 
 function readPath(

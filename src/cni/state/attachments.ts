@@ -3,10 +3,10 @@
  * whatever an ADD made, there is a record that leads to it, and a DEL that finds none has nothing to look for.
  */
 import type { Files } from "../../host/files.ts";
-import { parseAddress } from "../ipam/address.ts";
+import { parseAddress, parseCidr } from "../ipam/address.ts";
 import type { ContainerInterface, PodIdentity } from "../protocol/environment.ts";
 import type { LinkMode } from "../protocol/link-mode.ts";
-import { type PortMapping, portProtocols } from "../protocol/port-mapping.ts";
+import { isPort, type PortMapping, portProtocols } from "../protocol/port-mapping.ts";
 import { isObject, type JsonObject } from "../protocol/problems.ts";
 import { type Staging, withStaged } from "./claim.ts";
 import { decodeEntry, type EntryState, encodeEntry, textField } from "./entry.ts";
@@ -41,10 +41,12 @@ export interface Attachment extends AttachmentKey {
   readonly addresses: readonly string[];
   /** Milliseconds since the epoch. */
   readonly createdAtMs: number;
-  /** How the link is connected; absent in records of releases that knew only routed links. */
-  readonly mode?: LinkMode["mode"] | undefined;
+  /** How the link is connected; `ipam`: its plugin makes the link and we lease only. Absent in records of earlier releases. */
+  readonly mode?: LinkMode["mode"] | "ipam" | undefined;
   /** The bridge, in that mode. */
   readonly bridge?: string | undefined;
+  /** Networks that are masqueraded for this pod, as CIDRs: so that lost rules can be made again from records alone. */
+  readonly masquerade?: readonly string[] | undefined;
   /** Host ports, so that DEL finds their map elements without a configuration. */
   readonly ports?: readonly PortMapping[] | undefined;
   /** The routes that the pod got, so that CHECK knows them when another IPAM plugin gave them. */
@@ -67,12 +69,17 @@ export async function readAttachment(
   key: ContainerInterface,
 ): Promise<AttachmentRecord | "unreadable" | undefined> {
   const bytes = await nullIfAbsent(files.read(paths.attachment(key)));
-  if (!bytes) return undefined;
+  return bytes && decodeAttachment(bytes, key);
+}
+
+/** The content of a record's file. */
+export function decodeAttachment(bytes: Buffer, key: ContainerInterface): AttachmentRecord | "unreadable" {
   const found = parseAttachment(bytes);
   const isOfKey = found?.containerId === key.containerId && found.ifname === key.ifname;
   return isOfKey ? found : "unreadable";
 }
 
+const modes = ["routed", "bridge", "ipam"] as const;
 const linkName = /^[^/:\s]{1,15}$/;
 
 function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
@@ -102,8 +109,9 @@ function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
     addresses,
     createdAtMs: typeof value.createdAtMs === "number" ? value.createdAtMs : 0,
     claim: text("claim"),
-    mode: value.mode === "routed" || value.mode === "bridge" ? value.mode : undefined,
+    mode: modes.find((mode) => mode === value.mode),
     bridge: text("bridge") || undefined,
+    masquerade: Array.isArray(value.masquerade) ? value.masquerade.filter(isCidr) : undefined,
     ports: Array.isArray(value.ports) ? value.ports.flatMap(parsePort) : undefined,
     routes: Array.isArray(value.routes) ? value.routes.flatMap(parseRoute) : undefined,
     ipam: parseRecordedIpam(value.ipam),
@@ -119,10 +127,6 @@ function parsePort(value: unknown): PortMapping[] {
   return [{ hostPort, containerPort, protocol, hostIp: isAddress(hostIp) ? hostIp : undefined }];
 }
 
-function isPort(value: unknown): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
-}
-
 function parseRoute(value: unknown): RecordedRoute[] {
   if (!isObject(value) || typeof value.dst !== "string") return [];
   return [{ dst: value.dst, ...(typeof value.gw === "string" ? { gw: value.gw } : {}) }];
@@ -136,6 +140,10 @@ function parseRecordedIpam(value: unknown): RecordedIpam | undefined {
     path: textField(value, "path"),
     args: textField(value, "args"),
   };
+}
+
+function isCidr(value: unknown): value is string {
+  return typeof value === "string" && parseCidr(value) !== undefined;
 }
 
 function isAddress(value: unknown): value is string {

@@ -19,10 +19,16 @@ export interface NetworkPaths {
   readonly leases: string;
   readonly attachments: string;
   readonly staging: string;
+  /** Which address a pod had last; only where addresses are sticky. */
+  readonly sticky: string;
+  /** Where the file of a released address rests; only where there is a cooldown. */
+  rest(address: string): string;
   /** Holds the place of the address that was leased last, one file for each range set. */
   cursor(setIndex: number): string;
   lease(address: string): string;
   attachment(key: ContainerInterface): string;
+  /** The name of the record's file, in the directory of attachments. */
+  attachmentName(key: ContainerInterface): string;
   /** Names in `staging` that belong to an attachment start with this. */
   stagingPrefix(key: ContainerInterface): string;
 }
@@ -43,9 +49,12 @@ export function networkPaths(bootDirectory: string, network: string): NetworkPat
     leases: join(root, "leases"),
     attachments: join(root, "attachments"),
     staging: join(root, "staging"),
+    sticky: join(root, "sticky"),
+    rest: (address) => join(root, "released", address),
     cursor: (setIndex) => join(root, `cursor.${setIndex}`),
     lease: (address) => join(root, "leases", address),
     attachment: (key) => join(root, "attachments", attachmentName(key)),
+    attachmentName,
     stagingPrefix: (key) => `${attachmentName(key)}:`,
   };
 }

@@ -9,6 +9,8 @@ import type { Log } from "../observe/log.ts";
 import { type IncomingCall, readCall } from "./agent-request.ts";
 import { type CallSlots, createCallSlots } from "./call-slots.ts";
 import type { CniDeps } from "./deps.ts";
+import type { LiveSandboxes } from "./gc/live-sandboxes.ts";
+import { startSweepLoop } from "./gc/loop.ts";
 import { type CniPlugin, createPlugin } from "./plugin.ts";
 import { encodeRefusal, encodeReply } from "./protocol/agent-frame.ts";
 import { defaultStateDir } from "./protocol/defaults.ts";
@@ -32,6 +34,10 @@ export interface CniAgentOptions {
   readonly log: Log;
   /** Where state of earlier boots is removed at start. The state itself is where each configuration says. */
   readonly stateDir?: string;
+  /** The runtime's sandboxes, asked before anything of a pod is swept. */
+  readonly sandboxes?: LiveSandboxes | undefined;
+  /** Between two looks for what dead pods left; 0: none. */
+  readonly sweepIntervalMs?: number | undefined;
 }
 
 /** A running agent. */
@@ -45,17 +51,24 @@ export async function startCniAgent(options: CniAgentOptions): Promise<CniAgent>
   const { socketPath, deps, log, stateDir = defaultStateDir } = options;
   const old = await removeOldBoots(deps.files, stateDir, deps.bootId);
   if (old.length > 0) log.info("removed the state of earlier boots", { stateDir, boots: old });
-  const connections = createConnections({ plugin: createPlugin({ deps, log }), deps, log });
+  const plugin = createPlugin({ deps, log, sandboxes: options.sandboxes });
+  const connections = createConnections({ plugin, deps, log });
   const server = createServer((socket) => connections.accept(socket));
   server.maxConnections = MAX_CONNECTIONS;
   const published = await listenUnix(server, socketPath);
   log.info("cni agent listens", { socket: socketPath });
+  const { sweepIntervalMs: intervalMs } = options;
+  const { sweepers } = plugin;
+  const loop =
+    intervalMs === 0 ? undefined : startSweepLoop({ sweepers, stateDir, clock: deps.clock, intervalMs });
   return {
     async stop({ timeoutMs }) {
+      const swept = loop?.stop();
       await published.withdraw();
       const closed = closeServer(server);
       await connections.end(timeoutMs);
       await closed;
+      await swept;
     },
   };
 }

@@ -102,11 +102,18 @@ function registerDriver(config: NodeConfig, host: NodeHost, log: Log): Promise<R
   });
 }
 
+/** gRPC is loaded only where there is somebody to speak to. */
+async function sandboxesAt(socket: string | undefined) {
+  if (socket === undefined) return undefined;
+  return (await import("../host/cri-sandboxes.ts")).createSandboxLister(socket);
+}
+
 async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {
   const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
   const agent = await startCniAgent({
     socketPath: config.cni.socket,
     stateDir: config.cni.stateDir,
+    sandboxes: await sandboxesAt(config.cni.criSocket),
     deps: {
       ...host.cni,
       observer: {

@@ -63,6 +63,12 @@ const settings: readonly Setting[] = [
     default: defaultCniStateDir,
   },
   {
+    path: "node.cni.criSocket",
+    flag: "--cri-socket <address>",
+    help: "the container runtime's socket, unix:///PATH: asked which pods live before their leftovers are removed",
+    default: "only the kernel is asked",
+  },
+  {
     path: "node.healthAddress",
     flag: "--health-address <host:port>",
     help: "serve /healthz, /readyz and /metrics here",
@@ -119,6 +125,10 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
         ...(budgetBytes !== undefined && { budget: budgetBytes }),
       })),
     },
-    cni: { ...cni, socket: `unix://${cni.socket}` },
+    cni: {
+      ...cni,
+      socket: `unix://${cni.socket}`,
+      ...(cni.criSocket !== undefined && { criSocket: `unix://${cni.criSocket}` }),
+    },
   };
 }

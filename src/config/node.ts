@@ -92,6 +92,8 @@ export const nodeSchema = v.pipe(
         enabled: v.optional(yesNo, true),
         socket: v.optional(unixAddress, defaultCniSocket),
         stateDir: v.optional(absolutePath, defaultCniStateDir),
+        /** The container runtime's: asked which sandboxes live before leftovers of pods are removed. */
+        criSocket: v.optional(unixAddress),
       }),
       {},
     ),

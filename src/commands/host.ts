@@ -4,6 +4,7 @@ import { type CniDeps, readBootId } from "../cni/deps.ts";
 import type { CsiDeps } from "../csi/deps.ts";
 import { createClock } from "../host/clock.ts";
 import { holdName } from "../host/exclusive.ts";
+import { createConntrack } from "../host/conntrack.ts";
 import { createFiles } from "../host/files.ts";
 import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
@@ -12,18 +13,27 @@ import { createNft } from "../host/nft.ts";
 import { createSyscalls, type Syscalls } from "../host/syscall.ts";
 import { createSysctl } from "../host/sysctl.ts";
 
+/** Where other IPAM plugins find the programs that they run, if nobody says it. */
+const defaultPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 export async function createCniDeps(syscalls: Syscalls = createSyscalls()): Promise<CniDeps> {
   const netns = createNetns(syscalls);
-  const sysctl = createSysctl();
+  const sysctl = createSysctl(netns);
   return {
     files: createFiles(syscalls),
     netns,
     netlink: createNetlink(syscalls, netns),
     nft: createNft(syscalls),
+    conntrack: createConntrack(syscalls),
     sysctl,
     clock: createClock(),
     bootId: await readBootId(sysctl),
     nonce: () => randomBytes(8).toString("hex"),
+    // Loaded with the first program that is run: most calls run none.
+    exec: async (argv, options) => {
+      const { createExec } = await import("../host/exec.ts");
+      return createExec(process.env.PATH ?? defaultPath)(argv, options);
+    },
   };
 }
 

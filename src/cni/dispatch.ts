@@ -4,8 +4,10 @@ import { check } from "./check.ts";
 import type { CallContext } from "./context.ts";
 import { del } from "./del.ts";
 import { gc } from "./gc/verb.ts";
+import { withPodCidrs } from "./ipam/pod-cidrs.ts";
 import { addAsIpam, checkAsIpam } from "./ipam-role.ts";
 import type { KeyedTurns } from "./keyed-turns.ts";
+import { loopback, loopbackType } from "./loopback.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import { isIpamRole, type NetworkIdentity, parseConfig, parseIpamRole } from "./protocol/netconf.ts";
 import { status } from "./status.ts";
@@ -32,7 +34,13 @@ export async function dispatchAttachment(
   context: CallContext,
   { call, identity, facts }: AttachmentDispatch,
 ): Promise<string> {
-  const { config } = context.request;
+  const { deps, request } = context;
+  if (request.config.type === loopbackType) return loopback(deps, call, request.config);
+  if (call.command === "DEL") {
+    facts.addresses = await del(context, call, identity);
+    return "";
+  }
+  const config = await withPodCidrs(deps.files, request.config, identity.stateDir);
   const asIpam = isIpamRole(config);
   switch (call.command) {
     case "ADD": {
@@ -46,9 +54,6 @@ export async function dispatchAttachment(
       facts.addresses = asIpam
         ? await checkAsIpam(context, call, parseIpamRole(config, call.asked))
         : await check(context, call, parseConfig(config, call.asked));
-      return "";
-    case "DEL":
-      facts.addresses = await del(context, call, identity);
       return "";
   }
 }
@@ -64,8 +69,13 @@ export async function dispatchNetwork(
   context: CallContext,
   { identity, turns, facts }: NetworkDispatch,
 ): Promise<string> {
-  const { config } = context.request;
+  const { deps, request } = context;
+  // A loopback keeps nothing and needs nothing.
+  if (request.config.type === loopbackType) return "";
   if (facts.command === "GC") facts.removed = await gc(context, { identity, turns });
-  else await status(context, isIpamRole(config) ? parseIpamRole(config) : parseConfig(config));
+  else {
+    const config = await withPodCidrs(deps.files, request.config, identity.stateDir);
+    await status(context, isIpamRole(config) ? parseIpamRole(config) : parseConfig(config));
+  }
   return "";
 }

@@ -3,9 +3,11 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { type CniDeps, readBootId } from "../cni/deps.ts";
 import type { CsiDeps } from "../csi/deps.ts";
 import { createClock } from "../host/clock.ts";
-import { holdName } from "../host/exclusive.ts";
 import { createConntrack } from "../host/conntrack.ts";
+import { createCopier } from "../host/copy-tree.ts";
+import { holdName } from "../host/exclusive.ts";
 import { createFiles } from "../host/files.ts";
+import { createFreezer } from "../host/freeze.ts";
 import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
 import { createNetns } from "../host/netns.ts";
@@ -15,6 +17,9 @@ import { createSysctl } from "../host/sysctl.ts";
 
 /** Where other IPAM plugins find the programs that they run, if nobody says it. */
 const defaultPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Where a daemon without an environment finds programs. */
+const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 export async function createCniDeps(syscalls: Syscalls = createSyscalls()): Promise<CniDeps> {
   const netns = createNetns(syscalls);
@@ -43,6 +48,8 @@ export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
   return {
     files: createFiles(syscalls),
     mounts: createMounts(syscalls),
+    copier: createCopier(syscalls),
+    freezer: createFreezer(syscalls, { path: process.env.PATH ?? SYSTEM_PATH }),
     clock: createClock(),
     randomUuid: () => randomUUID(),
     hold: holdName,

@@ -1,7 +1,9 @@
 /** What this leg needs of the host. Interfaces only: `commands/` builds the real ones, tests bring fakes. */
 import type { Clock } from "../host/clock.ts";
+import type { Copier } from "../host/copy-tree.ts";
 import type { HoldName } from "../host/exclusive.ts";
 import type { Files } from "../host/files.ts";
+import type { Freezer } from "../host/freeze.ts";
 import type { ServeGrpc } from "../host/grpc.ts";
 import type { Mounts } from "../host/mount.ts";
 
@@ -9,6 +11,8 @@ import type { Mounts } from "../host/mount.ts";
 export interface CsiDeps {
   readonly files: Files;
   readonly mounts: Mounts;
+  readonly copier: Copier;
+  readonly freezer: Freezer;
   readonly clock: Clock;
   /** A random version 4 UUID. */
   randomUuid(): string;

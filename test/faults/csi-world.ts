@@ -8,8 +8,10 @@ import type { PoolConfig } from "../../src/csi/pool/config.ts";
 import type { PoolStatus } from "../../src/csi/pool/pool.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { createFakeClock } from "../fakes/clock.ts";
+import { createFakeCopier, type FakeCopier } from "../fakes/copier.ts";
 import { createFakeHold } from "../fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles, type Survival } from "../fakes/files.ts";
+import { createFakeFreezer } from "../fakes/freezer.ts";
 import { createFakeMounts, type FakeMounts } from "../fakes/mount.ts";
 
 export const POOL = "/disk/pool";
@@ -24,6 +26,7 @@ const config: PoolConfig = {
 export interface World {
   readonly files: FakeFiles;
   readonly mounts: FakeMounts;
+  readonly copier: FakeCopier;
   readonly driver: Driver;
   call<Response>(method: string, request?: object): Promise<Response>;
   /** The only pool's status when nothing is being removed any more. */
@@ -49,14 +52,24 @@ let uuids = 0;
 
 function build(files: FakeFiles, mounts: FakeMounts): World {
   const randomUuid = () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`;
+  const copier = createFakeCopier(files);
   const driver = createDriver({
     ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
-    deps: { files, mounts, clock: createFakeClock(), randomUuid, hold: createFakeHold() },
+    deps: {
+      files,
+      mounts,
+      copier,
+      freezer: createFakeFreezer(),
+      clock: createFakeClock(),
+      randomUuid,
+      hold: createFakeHold(),
+    },
     log: silentLog,
   });
   return {
     files,
     mounts,
+    copier,
     driver,
     call: async <Response>(method: string, request: object = {}) => {
       const [service = "", name = ""] = method.split(".");

@@ -9,8 +9,10 @@ import { join } from "node:path";
 import { parsePoolFlag } from "../../../src/csi/pool/config.ts";
 import { type CsiServer, startCsi } from "../../../src/csi/server.ts";
 import { createClock } from "../../../src/host/clock.ts";
+import { createCopier } from "../../../src/host/copy-tree.ts";
 import { holdName } from "../../../src/host/exclusive.ts";
 import { createFiles, type Files } from "../../../src/host/files.ts";
+import { createFreezer } from "../../../src/host/freeze.ts";
 import { serveGrpc } from "../../../src/host/grpc.ts";
 import type { Mounts } from "../../../src/host/mount.ts";
 import { createSyscalls } from "../../../src/host/syscall.ts";
@@ -62,10 +64,20 @@ async function start(
   await mkdir(kubeletRoot, { recursive: true });
   const flags = [`default=${pool}${options.settings ?? ""}`, ...(options.morePools?.(root) ?? [])];
   const endpoint = join(root, "csi.sock");
+  const syscalls = createSyscalls();
   const server = await startCsi({
     ...{ endpoint, kubeletRoot, nodeId: "node-1", driverVersion: "1.2.3", stateDir: join(root, "state") },
     pools: flags.map(parsePoolFlag),
-    deps: { files, mounts, clock: createClock(), randomUuid: randomUUID, hold: holdName, serve: serveGrpc },
+    deps: {
+      files,
+      mounts,
+      copier: createCopier(syscalls),
+      freezer: createFreezer(syscalls, { path: "/usr/sbin:/usr/bin" }),
+      clock: createClock(),
+      randomUuid: randomUUID,
+      hold: holdName,
+      serve: serveGrpc,
+    },
     log: options.log ?? silentLog,
     ...(options.onCall ? { onCall: options.onCall } : {}),
   });

@@ -2,6 +2,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { type CniDeps, readBootId } from "../cni/deps.ts";
 import type { CsiDeps } from "../csi/deps.ts";
+import { createBtrfs } from "../host/btrfs.ts";
 import { createClock } from "../host/clock.ts";
 import { createConntrack } from "../host/conntrack.ts";
 import { createCopier } from "../host/copy-tree.ts";
@@ -12,6 +13,7 @@ import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
 import { createNetns } from "../host/netns.ts";
 import { createNft } from "../host/nft.ts";
+import { createProjectQuota } from "../host/quota.ts";
 import { createSyscalls, type Syscalls } from "../host/syscall.ts";
 import { createSysctl } from "../host/sysctl.ts";
 
@@ -48,6 +50,8 @@ export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
   return {
     files: createFiles(syscalls),
     mounts: createMounts(syscalls),
+    quota: createProjectQuota(syscalls),
+    btrfs: createBtrfs(syscalls),
     copier: createCopier(syscalls),
     freezer: createFreezer(syscalls, { path: process.env.PATH ?? SYSTEM_PATH }),
     clock: createClock(),

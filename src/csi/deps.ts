@@ -1,4 +1,5 @@
 /** What this leg needs of the host. Interfaces only: `commands/` builds the real ones, tests bring fakes. */
+import type { Btrfs } from "../host/btrfs.ts";
 import type { Clock } from "../host/clock.ts";
 import type { Copier } from "../host/copy-tree.ts";
 import type { HoldName } from "../host/exclusive.ts";
@@ -6,11 +7,14 @@ import type { Files } from "../host/files.ts";
 import type { Freezer } from "../host/freeze.ts";
 import type { ServeGrpc } from "../host/grpc.ts";
 import type { Mounts } from "../host/mount.ts";
+import type { ProjectQuota } from "../host/quota.ts";
 
 /** The effects of this leg. Each comes with a fake that keeps the same contract (`test/contract`). */
 export interface CsiDeps {
   readonly files: Files;
   readonly mounts: Mounts;
+  readonly quota: ProjectQuota;
+  readonly btrfs: Btrfs;
   readonly copier: Copier;
   readonly freezer: Freezer;
   readonly clock: Clock;

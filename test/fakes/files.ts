@@ -33,6 +33,10 @@ export interface FakeFiles extends Files {
   onEffect: EffectHook | undefined;
   /** What `space` answers, wherever it is asked. */
   fileSystem: FileSystemSpace;
+  /** What `space` answers in place of that for this path, such as the limit of a project. */
+  limitSpace: ((path: string, whole: FileSystemSpace) => FileSystemSpace) | undefined;
+  /** What is at `path`, undefined where nothing is; no effect, so no hook is called and nothing fails. */
+  peek(path: string): FileStat | undefined;
   /** From now on every effect fails and changes nothing: the process was killed. */
   halt(): void;
   /** Halts this one and gives what a new process finds; see `Survival`. */
@@ -58,6 +62,7 @@ class Fake implements FakeFiles {
     ...{ type: 0xef53, totalBytes: 2 ** 40, freeBytes: 2 ** 39, availableBytes: 2 ** 39 },
     ...{ totalInodes: 1e6, freeInodes: 9e5 },
   };
+  limitSpace: FakeFiles["limitSpace"];
   readonly #tree: Tree;
   readonly #options: FakeFilesOptions;
   #halted = false;
@@ -101,6 +106,14 @@ class Fake implements FakeFiles {
 
   setDevice(path: string, dev: bigint): void {
     this.#find(path, "file.stat").dev = dev;
+  }
+
+  peek(path: string): FileStat | undefined {
+    try {
+      return statOf(this.#find(path, "file.stat"));
+    } catch {
+      return undefined;
+    }
   }
 
   makeDirectories(path: string): void {
@@ -259,7 +272,7 @@ class Fake implements FakeFiles {
   space(path: string): Promise<FileSystemSpace> {
     return this.#effect("file.space", path, () => {
       this.#find(path, "file.space", true);
-      return this.fileSystem;
+      return this.limitSpace?.(path, this.fileSystem) ?? this.fileSystem;
     });
   }
 

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { createFakeBtrfs } from "../../../test/fakes/btrfs.ts";
 import { createFakeClock } from "../../../test/fakes/clock.ts";
 import { createFakeHold } from "../../../test/fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles } from "../../../test/fakes/files.ts";
 import { createFakeMounts } from "../../../test/fakes/mount.ts";
+import { createFakeProjectQuota } from "../../../test/fakes/quota.ts";
 import type { HoldName } from "../../host/exclusive.ts";
 import { silentLog } from "../../observe/log.ts";
 import { createOpenBackends } from "../backend/open.ts";
@@ -27,6 +29,8 @@ function nodeOf(files: FakeFiles, hold: HoldName, ...flags: string[]): Pools {
     clock,
     hold,
     mounts: createFakeMounts({ files }),
+    quota: createFakeProjectQuota(files),
+    btrfs: createFakeBtrfs(files),
     randomUuid: () => uuid(++uuids),
   };
   const openBackends = createOpenBackends(effects);

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parsePoolFlag } from "../../../src/csi/pool/config.ts";
 import { type CsiServer, startCsi } from "../../../src/csi/server.ts";
+import { createBtrfs } from "../../../src/host/btrfs.ts";
 import { createClock } from "../../../src/host/clock.ts";
 import { createCopier } from "../../../src/host/copy-tree.ts";
 import { holdName } from "../../../src/host/exclusive.ts";
@@ -15,6 +16,7 @@ import { createFiles, type Files } from "../../../src/host/files.ts";
 import { createFreezer } from "../../../src/host/freeze.ts";
 import { serveGrpc } from "../../../src/host/grpc.ts";
 import type { Mounts } from "../../../src/host/mount.ts";
+import { createProjectQuota } from "../../../src/host/quota.ts";
 import { createSyscalls } from "../../../src/host/syscall.ts";
 import { type Log, silentLog } from "../../../src/observe/log.ts";
 import { createFakeMounts } from "../../fakes/mount.ts";
@@ -71,6 +73,8 @@ async function start(
     deps: {
       files,
       mounts,
+      quota: createProjectQuota(syscalls),
+      btrfs: createBtrfs(syscalls),
       copier: createCopier(syscalls),
       freezer: createFreezer(syscalls, { path: "/usr/sbin:/usr/bin" }),
       clock: createClock(),

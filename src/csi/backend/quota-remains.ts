@@ -1,0 +1,38 @@
+/** Which project's limit is to be lifted when what is left of a volume goes. */
+import { basename } from "node:path";
+import { isKind } from "../../errors.ts";
+import type { Files } from "../../host/files.ts";
+import type { ProjectQuota } from "../../host/quota.ts";
+import { wrapperLayout } from "../pool/layout.ts";
+import { parseVolumeId } from "../volume/id.ts";
+import { parseRecord } from "../volume/record.ts";
+import type { ProjectIds } from "./quota-ids.ts";
+
+/** What finding out takes. */
+export interface RemainsDeps {
+  readonly files: Files;
+  readonly quota: ProjectQuota;
+  readonly ids: ProjectIds;
+}
+
+/**
+ * The project of the record. Where there is none yet, since the volume was never finished, that of the data, which no
+ * tenant ever saw then; but never one that a volume has, or one that is not ours to give.
+ */
+export async function projectOfRemains(deps: RemainsDeps, wrapper: string): Promise<number | undefined> {
+  const { files, quota, ids } = deps;
+  const { record, data } = wrapperLayout(wrapper);
+  const volume = parseVolumeId(basename(wrapper).split(".")[0] ?? "");
+  try {
+    if (volume) return parseRecord(await files.read(record), volume).projectId;
+  } catch (error) {
+    if (!isKind(error, "not-found", "precondition")) throw error;
+  }
+  try {
+    const { id } = await quota.project(data);
+    return ids.isUnowned(id) ? id : undefined;
+  } catch (error) {
+    if (isKind(error, "not-found", "unsupported")) return undefined;
+    throw error;
+  }
+}

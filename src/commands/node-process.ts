@@ -2,6 +2,7 @@
 import type { NodeConfig } from "../config/node.ts";
 import { createSyscalls } from "../host/syscall.ts";
 import { createLog, type LogLevel } from "../observe/log.ts";
+import { findCluster } from "./cluster.ts";
 import { createCniDeps, createCsiDeps } from "./host.ts";
 import { endOnSignals } from "./life-cycle.ts";
 import { startNodeServices } from "./node-services.ts";
@@ -10,7 +11,8 @@ import { startNodeServices } from "./node-services.ts";
 export async function runNode(config: NodeConfig, logLevel: LogLevel): Promise<void> {
   const log = createLog("node", logLevel);
   const syscalls = createSyscalls();
-  const host = { csi: await createCsiDeps(syscalls), cni: await createCniDeps(syscalls) };
+  const [csi, cni] = [await createCsiDeps(syscalls), await createCniDeps(syscalls)];
+  const host = { csi, cni, cluster: config.cni.enabled ? await findCluster(config, cni.files) : undefined };
   const services = await startNodeServices(config, host, log);
   endOnSignals({
     log,

@@ -6,15 +6,19 @@ import { formatTcpAddress } from "../config/values.ts";
 import type { CsiDeps } from "../csi/deps.ts";
 import { driverName } from "../csi/names.ts";
 import { startCsi } from "../csi/server.ts";
+import type { ClusterAccess } from "../kube/access.ts";
 import { type Registration, registerWithKubelet } from "../kubelet/registration.ts";
 import { startHealthServer } from "../observe/health.ts";
 import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { version } from "../version.ts";
+import { startNodeNetwork } from "./node-network.ts";
 
 export interface NodeHost {
   readonly csi: CsiDeps;
   readonly cni: Omit<CniDeps, "observer">;
+  /** The API server, where there is one to ask. */
+  readonly cluster?: ClusterAccess | undefined;
 }
 
 export interface NodeServices {
@@ -122,5 +126,10 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
     },
     log: log.child({ leg: "cni" }),
   });
-  return { stop: (timeoutMs) => agent.stop({ timeoutMs }) };
+  const network = startNodeNetwork(config, host, { log: log.child({ leg: "cni" }), metrics });
+  return {
+    stop: async (timeoutMs) => {
+      await Promise.all([network.stop(), agent.stop({ timeoutMs })]);
+    },
+  };
 }

@@ -1,8 +1,11 @@
 /** `trivet node`: the CSI driver and the CNI agent of one node. */
 import { Command } from "commander";
+import { defaultCacheDir } from "../cni/libcni-cache.ts";
+import { formatStaticRoute } from "../cni/node-routes/peers.ts";
 import { defaultStateDir as defaultCniStateDir } from "../cni/protocol/defaults.ts";
 import {
   defaultCniSocket,
+  defaultConfDir,
   defaultHealthAddress,
   defaultKubeletRoot,
   defaultStateDir,
@@ -69,6 +72,45 @@ const settings: readonly Setting[] = [
     default: "only the kernel is asked",
   },
   {
+    path: "node.cni.nodeRoutes",
+    flag: "--node-route <route>",
+    help: "a route to the pods of another node, where no API server tells it: 10.42.1.0/24=192.168.1.2; may be repeated",
+    list: true,
+  },
+  {
+    path: "node.cni.routesFromNodes",
+    flag: "--no-node-routes",
+    help: "make no routes from the podCIDRs of other nodes: something else does",
+  },
+  {
+    path: "node.cni.mtuWatch",
+    flag: "--mtu-watch <what>",
+    help: "log or apply: when the MTU of the default route's interface changes, tell it, or give it to running pods too",
+    default: "log",
+  },
+  {
+    path: "node.cni.cacheDir",
+    flag: "--cni-cache-dir <dir>",
+    help: "the runtime's CNI cache; broken files of our networks in it are mended at start",
+    default: defaultCacheDir,
+  },
+  {
+    path: "node.cni.confDir",
+    flag: "--cni-conf-dir <dir>",
+    help: "where network configurations are",
+    default: defaultConfDir,
+  },
+  {
+    path: "node.kubeconfig",
+    flag: "--kubeconfig <file>",
+    help: "how to reach the API server; without it the service account of the pod is used, if there is one",
+  },
+  {
+    path: "node.kubernetes",
+    flag: "--no-kubernetes",
+    help: "never ask the API server",
+  },
+  {
     path: "node.healthAddress",
     flag: "--health-address <host:port>",
     help: "serve /healthz, /readyz and /metrics here",
@@ -129,6 +171,7 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
       ...cni,
       socket: `unix://${cni.socket}`,
       ...(cni.criSocket !== undefined && { criSocket: `unix://${cni.criSocket}` }),
+      nodeRoutes: cni.nodeRoutes.map(formatStaticRoute),
     },
   };
 }

@@ -1,6 +1,8 @@
 /** The settings of `trivet node`: the section `node` of the file. */
 import { join } from "node:path";
 import * as v from "valibot";
+import { defaultCacheDir } from "../cni/libcni-cache.ts";
+import { type PeerRoute, parseStaticRoute } from "../cni/node-routes/peers.ts";
 import { defaultStateDir as defaultCniStateDir, defaultSocket } from "../cni/protocol/defaults.ts";
 import { driverName } from "../csi/names.ts";
 import { backends, checkPools, DEFAULT_POOL, type PoolConfig, parsePoolFlag } from "../csi/pool/config.ts";
@@ -12,6 +14,9 @@ export const defaultKubeletRoot = "/var/lib/kubelet";
 export const defaultStateDir = "/var/lib/trivet";
 export const defaultCniSocket = `unix://${defaultSocket}`;
 export const defaultHealthAddress = "127.0.0.1:9808";
+export const defaultConfDir = "/etc/cni/net.d";
+/** What becomes of running pods when the MTU of the underlay changes. */
+export const mtuWatches = ["log", "apply"] as const;
 const DEFAULT_DRAIN_SECONDS = 20;
 // CSI limits a node id to 256 bytes, and a Kubernetes node name is at most 253.
 const NODE_ID_MAX = 253;
@@ -56,6 +61,18 @@ const pool = v.lazy((input) =>
   typeof input === "string" ? v.pipe(text, parsed(parsePoolFlag)) : v.pipe(poolObject, parsed(toPool)),
 ) as v.GenericSchema<unknown, PoolConfig>;
 
+/** A route as `--node-route` takes it, or as a mapping in the file. */
+const nodeRoute = v.lazy((input) =>
+  typeof input === "string"
+    ? v.pipe(text, parsed<string, PeerRoute>(parseStaticRoute))
+    : v.pipe(
+        v.strictObject({ podCIDR: text, via: text }),
+        parsed<{ podCIDR: string; via: string }, PeerRoute>(({ podCIDR, via }) =>
+          parseStaticRoute(`${podCIDR}=${via}`),
+        ),
+      ),
+) as v.GenericSchema<unknown, PeerRoute>;
+
 const nodeId = v.pipe(
   text,
   v.regex(
@@ -71,6 +88,9 @@ export const nodeSchema = v.pipe(
     /** Whether to announce the driver to the kubelet; otherwise a registrar sidecar does. */
     register: v.optional(yesNo, false),
     kubeletRoot: v.optional(absolutePath, defaultKubeletRoot),
+    /** Whether the API server is asked at all: in a pod, or where there is a kubeconfig. */
+    kubernetes: v.optional(yesNo, true),
+    kubeconfig: v.optional(absolutePath),
     stateDir: v.optional(absolutePath, defaultStateDir),
     healthAddress: v.optional(tcpAddress, defaultHealthAddress),
     drainSeconds: v.optional(seconds, DEFAULT_DRAIN_SECONDS),
@@ -94,6 +114,13 @@ export const nodeSchema = v.pipe(
         stateDir: v.optional(absolutePath, defaultCniStateDir),
         /** The container runtime's: asked which sandboxes live before leftovers of pods are removed. */
         criSocket: v.optional(unixAddress),
+        /** Whether routes to other nodes follow their podCIDRs. */
+        routesFromNodes: v.optional(yesNo, true),
+        nodeRoutes: v.optional(v.array(nodeRoute, "must be a list of routes"), []),
+        mtuWatch: v.optional(v.picklist(mtuWatches, `must be one of ${mtuWatches.join(", ")}`), "log"),
+        /** Of libcni and of network configurations, for mending the files of our networks. */
+        cacheDir: v.optional(absolutePath, defaultCacheDir),
+        confDir: v.optional(absolutePath, defaultConfDir),
       }),
       {},
     ),

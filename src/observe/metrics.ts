@@ -1,5 +1,5 @@
 /** Prometheus metrics of one process. A leg is given plain functions; only this folder knows the library. */
-import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
 // From a tenth of a millisecond (a small call) to minutes (an image pull).
 const LATENCY_BUCKETS_SECONDS = [
@@ -19,6 +19,10 @@ export interface Metrics {
   render(): Promise<{ readonly contentType: string; readonly body: string }>;
   /** An observer of finished calls: `NAME_calls_total` by method and code, `NAME_call_duration_seconds` by method. */
   callObserver(name: string, help: string): (sample: CallSample) => void;
+  /** A value that is set as it changes; with `label`, one for each of its values. */
+  gauge(name: string, help: string, label?: string): (value: number, labelValue?: string) => void;
+  /** A count that only grows. `name` ends in `_total`. */
+  counter(name: string, help: string, label?: string): (by: number, labelValue?: string) => void;
 }
 
 export function createMetrics(): Metrics {
@@ -26,6 +30,14 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry });
   return {
     render: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+    gauge(name, help, label) {
+      const gauge = new Gauge({ name, help, labelNames: label ? [label] : [], registers: [registry] });
+      return (value, labelValue) => gauge.set(label ? { [label]: labelValue ?? "" } : {}, value);
+    },
+    counter(name, help, label) {
+      const counter = new Counter({ name, help, labelNames: label ? [label] : [], registers: [registry] });
+      return (by, labelValue) => counter.inc(label ? { [label]: labelValue ?? "" } : {}, by);
+    },
     callObserver(name, help) {
       const calls = new Counter({
         name: `${name}_calls_total`,

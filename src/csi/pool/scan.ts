@@ -14,6 +14,7 @@ import { parseRecord, salvageSize, type VolumeRecord } from "../volume/record.ts
 import { ownDirectories, type PoolLayout, WRAPPER_MODE, wrapperLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
 import { readInTrash } from "./remains.ts";
+import { discardStaged } from "./staging.ts";
 import { keepUntilMs, quarantineKey, retainedKey, trashKey } from "./trash-name.ts";
 
 /** Records read at once. */
@@ -61,8 +62,8 @@ export async function scanPool(deps: ScanDeps, pool: Scanned): Promise<ScanResul
   }
   for (const { name } of await files.list(layout.staging)) {
     if (isBusy(name)) continue;
-    await pool.backends.chosen.dismantle(join(layout.staging, name));
-    await files.removeTree(join(layout.staging, name));
+    // Into the trash: half a copy may be huge, and the pool is not to wait for its removal.
+    await discardStaged(files, layout, name);
   }
   const kept = new Map<string, number>();
   await forEachBounded(await files.list(layout.trash), READS, async ({ name }) => {

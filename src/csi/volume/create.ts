@@ -6,49 +6,75 @@ import { join } from "node:path";
 import { isKind, withCleanupFailure } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import type { PlacedVolume } from "../backend/backend.ts";
-import { RECORD_MODE, WRAPPER_MODE, wrapperLayout, wrapperOf } from "../pool/layout.ts";
+import { RECORD_MODE, WRAPPER_MODE, wrapperLayout } from "../pool/layout.ts";
 import type { OpenPool } from "../pool/pool.ts";
+import { discardStaged } from "../pool/staging.ts";
+import { trashKey } from "../pool/trash-name.ts";
 import { isMissing } from "./read.ts";
 import { encodeRecord, type VolumeRecord } from "./record.ts";
 
 /** Puts content into a wrapper that holds nothing yet, as `Backend.build` and `Backend.copy` do. */
 export type Fill = (volume: PlacedVolume) => Promise<Partial<VolumeRecord>>;
 
+/** What is to be made, and where it becomes visible. */
+export interface Building {
+  /** Its id is the name of the wrapper. */
+  readonly record: VolumeRecord;
+  /** `volumes` or `snapshots` of the pool. */
+  readonly directory: string;
+  readonly ledgerKey: string;
+  readonly fill: Fill;
+  /** Whether so much may lie in staging that its removal, where this fails, is left to the trash. */
+  readonly isBulky: boolean;
+}
+
 /**
  * Returns the record, with what the backend chose, when the volume would survive a power cut; `exhausted` if it does not
  * fit. Empty, unless `fill` says otherwise.
  */
-export async function createVolume(
+export function createVolume(
   files: Files,
   pool: OpenPool,
-  wanted: VolumeRecord,
-  fill: Fill = pool.backend.build,
+  record: VolumeRecord,
+  fill?: Fill,
 ): Promise<VolumeRecord> {
+  const [directory, isBulky] = [pool.layout.volumes, fill !== undefined];
+  return buildWrapper(files, pool, {
+    ...{ record, directory, ledgerKey: record.id, fill: fill ?? pool.backend.build, isBulky },
+  });
+}
+
+/** The same for whatever has a record and content, such as a snapshot. */
+export async function buildWrapper(files: Files, pool: OpenPool, building: Building): Promise<VolumeRecord> {
+  const { record: wanted, directory, ledgerKey, fill } = building;
   const staged = join(pool.layout.staging, wanted.id);
-  const final = wrapperOf(pool.layout, wanted.id);
-  pool.ledger.reserve(wanted.id, wanted.sizeBytes, await pool.room());
+  const final = join(directory, wanted.id);
+  pool.ledger.reserve(ledgerKey, wanted.sizeBytes, await pool.room());
   try {
-    await makeWrapper(files, pool, staged);
+    await makeWrapper(files, pool, { staged, ...building });
     const chosen = await fill({ wrapper: staged, record: wanted });
     const record = { ...wanted, ...chosen };
     await writeRecord(files, staged, record);
     await files.rename(staged, final);
-    await files.sync(pool.layout.volumes);
+    await files.sync(directory);
     return record;
   } catch (error) {
-    const attempt = { staged, final, record: wanted };
+    const attempt = { staged, final, ...building };
     await undo(files, pool, attempt).catch((cleanup) => withCleanupFailure(error, cleanup));
     throw error;
   }
 }
 
+type Staged = Building & { readonly staged: string };
+
 /** What an attempt that died may have left there is garbage. */
-async function makeWrapper(files: Files, pool: OpenPool, staged: string): Promise<void> {
+async function makeWrapper(files: Files, pool: OpenPool, building: Staged): Promise<void> {
+  const { staged } = building;
   try {
     await files.mkdir(staged, WRAPPER_MODE);
   } catch (error) {
     if (!isKind(error, "conflict")) throw error;
-    await removeStaged(files, pool, staged);
+    await removeStaged(files, pool, building);
     await files.mkdir(staged, WRAPPER_MODE);
   }
 }
@@ -63,20 +89,25 @@ async function writeRecord(files: Files, wrapper: string, record: VolumeRecord):
   }
 }
 
-interface Attempt {
-  readonly staged: string;
-  readonly final: string;
-  readonly record: VolumeRecord;
-}
-
 /** A step that failed may still have happened: only a volume that is really not there gives its reservation back. */
-async function undo(files: Files, pool: OpenPool, { staged, final, record }: Attempt): Promise<void> {
-  await removeStaged(files, pool, staged);
-  if (await isMissing(files, final)) pool.ledger.release(record.id);
+async function undo(
+  files: Files,
+  pool: OpenPool,
+  attempt: Staged & { readonly final: string },
+): Promise<void> {
+  await removeStaged(files, pool, attempt);
+  if (await isMissing(files, attempt.final)) pool.ledger.release(attempt.ledgerKey);
 }
 
-async function removeStaged(files: Files, { backend }: OpenPool, staged: string): Promise<void> {
+async function removeStaged(files: Files, pool: OpenPool, building: Staged): Promise<void> {
+  const { staged, isBulky, ledgerKey } = building;
   if (await isMissing(files, staged)) return;
-  await backend.dismantle(staged);
-  await files.removeTree(staged);
+  if (!isBulky) {
+    await pool.backend.dismantle(staged);
+    await files.removeTree(staged);
+    return;
+  }
+  const entry = await discardStaged(files, pool.layout, building.record.id);
+  pool.ledger.move(ledgerKey, trashKey(entry));
+  pool.trash.kick();
 }

@@ -1,32 +1,49 @@
 import { describe, expect, test } from "vitest";
 import { bootId, createFakeNode } from "../../../test/fakes/cni-node.ts";
 import { createFakeFiles } from "../../../test/fakes/files.ts";
+import { errnoError } from "../../host/errno.ts";
 import { parseOwnIpam } from "../protocol/ipam-config.ts";
 import { createProblems } from "../protocol/problems.ts";
 import { makeNetworkDirectories, networkPaths } from "../state/paths.ts";
+import { parseAddress } from "./address.ts";
 import { createCursors } from "./cursor.ts";
 import { claimLease, commitLease, findLeases, listLeases, releaseLease } from "./leases.ts";
 
-async function setUp(subnet: string) {
+interface Pod {
+  readonly pod?: string;
+  readonly requested?: string;
+  readonly atMs?: number;
+}
+
+async function setUp(subnet: string, ipam: object = {}) {
   const files = createFakeFiles({ directories: ["/state"] });
   const paths = networkPaths(`/state/${bootId}`, "pods");
   await makeNetworkDirectories(files, paths);
-  const [set = []] = parseOwnIpam({ ranges: [[{ subnet }]] }, createProblems("pods")).rangeSets;
+  const problems = createProblems("pods");
+  const parsed = parseOwnIpam({ ranges: [[{ subnet }]], ...ipam }, problems);
+  problems.throwIfAny();
+  const [set = []] = parsed.rangeSets;
   let nonces = 0;
   let cursors = createCursors(files);
   const restart = () => {
     cursors = createCursors(files);
   };
   const key = (containerId: string) => ({ network: "pods", containerId, ifname: "eth0" });
-  const claim = (containerId: string) => {
-    const pod = { namespace: "default", name: `pod-${containerId}`, uid: "" };
-    const owner = { ...key(containerId), pod, createdAtMs: 7 };
+  const claim = (
+    containerId: string,
+    { pod: name = `pod-${containerId}`, requested, atMs = 7 }: Pod = {},
+  ) => {
+    const pod = { namespace: "default", name, uid: "" };
+    const owner = { ...key(containerId), pod, createdAtMs: atMs };
+    const address = requested === undefined ? undefined : parseAddress(requested);
+    const wish = address && { address, key: "runtimeConfig.ips" };
     const prefix = paths.stagingPrefix(owner);
     const staging = { files, paths, prefix, nonce: String(nonces++) };
-    return claimLease({ staging, cursors, set, setIndex: 0, owner, trying: () => undefined });
+    const claiming = { staging, cursors, set, setIndex: 0, owner, options: parsed.options };
+    return claimLease({ ...claiming, requested: wish, trying: () => undefined });
   };
-  const release = (containerId: string, address: string) =>
-    releaseLease({ files, clock: { nowMs: () => 9 }, paths, address }, key(containerId));
+  const release = (containerId: string, address: string, atMs = 9) =>
+    releaseLease({ files, clock: { nowMs: () => atMs }, paths, address }, key(containerId));
   return { files, paths, key, claim, release, restart };
 }
 
@@ -88,7 +105,7 @@ describe("claimLease", () => {
     await claim("warm");
     const tried: string[] = [];
     files.onEffect = (op, path, when) => void (op === "file.link" && when === "before" && tried.push(path));
-    await Promise.all(["a", "b", "c", "d"].map(claim));
+    await Promise.all(["a", "b", "c", "d"].map((id) => claim(id)));
     expect(tried).toHaveLength(4);
   });
 
@@ -96,6 +113,83 @@ describe("claimLease", () => {
     const { claim, files, paths } = await setUp("10.0.0.0/24");
     await files.create(paths.cursor(0), Buffer.from("garbage"), 0o600);
     expect(await claim("a")).toBe("10.0.0.2");
+  });
+});
+
+describe("addresses that are asked for, kept back, rested or given again", () => {
+  const first = { subnet: "10.0.0.0/29" }.subnet; // .2 to .6
+
+  test("an address that is asked for is given, and refused with its holder's name where it is taken", async () => {
+    const { claim } = await setUp(first);
+    expect(await claim("a", { requested: "10.0.0.5" })).toBe("10.0.0.5");
+    await expect(claim("b", { requested: "10.0.0.5" })).rejects.toMatchObject({
+      kind: "conflict",
+      message: expect.stringMatching(/runtimeConfig.ips asks for 10.0.0.5.*default\/pod-a/),
+    });
+    expect(await claim("c")).toBe("10.0.0.2");
+  });
+
+  test("excluded addresses are never given, and the message counts without them", async () => {
+    const { claim } = await setUp(first, { exclude: ["10.0.0.2", "10.0.0.4/31"] });
+    expect([await claim("a"), await claim("b")]).toEqual(["10.0.0.3", "10.0.0.6"]);
+    await expect(claim("c")).rejects.toThrow("all 2 are leased");
+  });
+
+  test("a reserved address is the first for its pods, and never another's", async () => {
+    const reservations = [{ address: "10.0.0.4", pod: "default/db-*" }];
+    const { claim } = await setUp(first, { reservations });
+    const others = [await claim("a"), await claim("b"), await claim("c"), await claim("d")];
+    expect(others).toEqual(["10.0.0.2", "10.0.0.3", "10.0.0.5", "10.0.0.6"]);
+    await expect(claim("e")).rejects.toThrow("all 4 are leased, and 1 more are reserved");
+    await expect(claim("e", { requested: "10.0.0.4" })).rejects.toThrow("reserved for other pods");
+    expect(await claim("f", { pod: "db-0" })).toBe("10.0.0.4");
+  });
+
+  test("a released address rests, unless nothing else is free", async () => {
+    const { claim, release } = await setUp("10.0.0.0/29", { cooldownSeconds: 60 });
+    for (const id of ["a", "b", "c", "d", "e"]) await claim(id);
+    await release("b", "10.0.0.3", 10_000);
+    await release("d", "10.0.0.5", 50_000);
+    // The cursor would come to .3 first, but .5 is no better: one of them it must be.
+    expect(await claim("f", { atMs: 60_000 })).toMatch(/10\.0\.0\.[35]/);
+    await release("f", "10.0.0.3", 60_000);
+    await release("f", "10.0.0.5", 60_000);
+    await release("a", "10.0.0.2", 20_000);
+    // .2 has rested for more than a minute, the others have not.
+    expect(await claim("g", { atMs: 85_000 })).toBe("10.0.0.2");
+  });
+
+  test("a resting address that cannot be written down is free at once", async () => {
+    const { claim, release, files, paths } = await setUp(first, { cooldownSeconds: 60 });
+    const address = await claim("a");
+    files.onEffect = (op, path, when) => {
+      if (when === "before" && ["file.mkdir", "file.rename", "file.write"].includes(op)) {
+        throw errnoError("ENOSPC", op, path);
+      }
+    };
+    expect(await release("a", address)).toBe(true);
+    files.onEffect = undefined;
+    expect((await files.list(paths.leases)).map(({ name }) => name)).toEqual([]);
+  });
+
+  test("a pod of the same name gets its address back, if it is free", async () => {
+    const { claim, release, files } = await setUp("10.0.0.0/24", { sticky: true, cooldownSeconds: 60 });
+    await claim("x");
+    const address = await claim("a", { pod: "db-0" });
+    await release("a", address);
+    expect(await claim("y")).not.toBe(address);
+    expect(await claim("b", { pod: "db-0" })).toBe(address);
+    expect(await claim("c", { pod: "db-0" })).not.toBe(address);
+    expect((await files.list(`/state/${bootId}/pods/sticky`)).length).toBe(1);
+  });
+});
+
+describe("a pool of IPv6", () => {
+  test("of any size is walked no further than needed, and counted without walking", async () => {
+    const { claim } = await setUp("fd00::/64");
+    expect([await claim("a"), await claim("b")]).toEqual(["fd00::2", "fd00::3"]);
+    const small = await setUp("fd00::/126", { exclude: ["fd00::2"] }).catch((error: unknown) => error);
+    expect(small).toMatchObject({ kind: "invalid", message: expect.stringContaining("ipam.exclude") });
   });
 });
 

@@ -7,7 +7,7 @@ import {
   parseAddress,
   parseCidr,
 } from "../ipam/address.ts";
-import { candidateFor, excluding, type RangeSet } from "../ipam/pool.ts";
+import { candidateFor, excluding, leasableCount, type RangeSet } from "../ipam/pool.ts";
 import { noHosts, parseRangeSets } from "./ipam-ranges.ts";
 import { type PoolOptions, parseExclude, parsePoolOptions, plainPool } from "./pool-options.ts";
 import { isObject, type JsonObject, type Problems, refuseUnknownKeys } from "./problems.ts";
@@ -75,8 +75,9 @@ export function parseOwnIpam(value: unknown, problems: Problems, wishes = noWish
   const holes = parseExclude(value, problems);
   const rangeSets = whole.map((set) => excluding(set, holes));
   for (const [index, set] of rangeSets.entries()) {
-    if (set.length > 0 || whole[index]?.length === 0) continue;
-    problems.invalid("ipam.exclude", value.exclude, "it leaves no address of a range set");
+    if (leasableCount(set) > 0n || whole[index]?.length === 0) continue;
+    const key = holes.length > 0 ? "exclude" : "ranges";
+    problems.invalid(`ipam.${key}`, value[key], "it leaves no address of a range set but gateways");
   }
   return {
     kind: "own",

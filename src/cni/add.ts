@@ -5,13 +5,18 @@
 import { join } from "node:path";
 import { isKind, TrivetError } from "../errors.ts";
 import type { NetnsHandle } from "../host/netns.ts";
+import type { HostPort } from "../host/nft.ts";
 import type { CallContext } from "./context.ts";
+import { type AttachedLink, attachLink } from "./datapath/attach.ts";
+import { flowsBefore, forgetFlows } from "./datapath/flows.ts";
 import { ensureForwarding } from "./datapath/forwarding.ts";
-import { hostLinkName, linkMac, podGateway } from "./datapath/names.ts";
-import { type EffectiveRoute, effectiveRoutes, HOST_PREFIX_LENGTH } from "./datapath/plan.ts";
-import { attachRouted } from "./datapath/routed.ts";
+import { checkHostPorts, needsLoopback, planHostPorts } from "./datapath/host-ports.ts";
+import { addressMac, hostLinkName, linkMac } from "./datapath/names.ts";
+import { describeRoute, type EffectiveRoute, effectiveAddresses, effectiveRoutes } from "./datapath/plan.ts";
+import { removeHostPorts } from "./datapath/remove-ports.ts";
 import type { CniDeps } from "./deps.ts";
-import { allocate, confirm } from "./ipam/allocate.ts";
+import { formatNetwork, type IpNetwork } from "./ipam/address.ts";
+import { type AllocatedAddress, type Allocation, allocate, confirm } from "./ipam/allocate.ts";
 import { recordedIpam } from "./ipam/foreign.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import type { NetworkConfig } from "./protocol/netconf.ts";
@@ -114,21 +119,62 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
   });
   await claimRecord(deps, staging, pending);
   const allocation = await allocate({ context, staging, config, attachment: pending, undo });
+  const plan = planAttachment(config, pending, allocation);
   // Only now: an ADD that has no room or no address must not have touched the kernel.
-  await ensureForwarding(deps, log);
-  if (config.ipMasq) {
-    await context.masquerade.ensure(allocation.subnets);
-  }
-  const addresses = allocation.addresses.map(({ address }) => address);
-  const routes = effectiveRoutes(allocation.routes);
-  const attachment = { ...pending, addresses, routes: routes.map(toRecordedRoute) };
-  await attachRouted({ netlink: deps.netlink, netns, attachment, routes, mtu: config.mtu, undo, signal });
+  await prepareHost({ context, call, config, netns, undo }, plan);
+  const { attachment, ports } = plan;
+  const link = await attachLink({
+    ...{ deps, netns, attachment, undo, signal, mtu: config.mtu, link: config.link },
+    ...{ addresses: plan.addresses, routes: plan.routes, loopback: needsLoopback(ports) },
+  });
+  const kept = await forgetFlows(deps, flowsBefore(ports));
+  if (kept) log.warn("connections to host ports may go where they went before", { error: kept.message });
   // The result is made before the commit: a prevResult that cannot be extended must not leave a committed attachment.
   const { cniVersion, prevResult } = config;
   const dns = config.dns ?? allocation.dns;
-  const stdout = encodeResult({ cniVersion, attached: describe(attachment, routes), dns, prevResult });
+  const stdout = encodeResult({ cniVersion, attached: describe(plan, link), dns, prevResult });
   await commit(staging, attachment);
-  return { stdout, addresses };
+  return { stdout, addresses: attachment.addresses };
+}
+
+/** What the attachment is to be, once its addresses are known. */
+interface AttachmentPlan {
+  readonly attachment: Attachment;
+  readonly addresses: readonly AllocatedAddress[];
+  readonly routes: readonly EffectiveRoute[];
+  readonly ports: readonly HostPort[];
+  /** To be masqueraded. */
+  readonly networks: readonly IpNetwork[];
+}
+
+function planAttachment(config: NetworkConfig, pending: Attachment, allocation: Allocation): AttachmentPlan {
+  const addresses = effectiveAddresses(config.link.mode, allocation.addresses);
+  const routes = effectiveRoutes(allocation.routes, addresses);
+  const texts = addresses.map(({ address }) => address);
+  const ports = planHostPorts(config.portMappings, texts);
+  checkHostPorts(config.portMappings, ports);
+  const networks = config.ipMasq ? allocation.subnets : [];
+  const onBridge = config.link.mode === "bridge" && config.mac === undefined;
+  const attachment = {
+    ...pending,
+    podMac: onBridge ? addressMac(config.name, texts[0] ?? "") : pending.podMac,
+    addresses: texts,
+    routes: routes.map(describeRoute),
+    ...(networks.length > 0 && { masquerade: networks.map(formatNetwork) }),
+  };
+  return { attachment, addresses, routes, ports, networks };
+}
+
+/** What pods share: forwarding and rules. Rules come before the link, since they may say that a port is taken. */
+async function prepareHost({ context, config, undo }: Attaching, plan: AttachmentPlan): Promise<void> {
+  const { deps, log, rules, signal } = context;
+  const { attachment, addresses, ports, networks } = plan;
+  const families = addresses.map(({ family }) => family);
+  await ensureForwarding(deps, families, log);
+  signal.throwIfAborted();
+  if (ports.length > 0) undo.register(() => removeHostPorts(deps.nft, ports));
+  const bridge = config.link.mode === "bridge" ? config.link.bridge : undefined;
+  await rules.ensure({ key: attachment, stateDir: config.stateDir, networks, ports, bridge });
 }
 
 function newAttachment({ context: { deps, request }, call, config, netns }: Omit<Attaching, "undo">) {
@@ -166,20 +212,16 @@ function takenAway({ containerId, ifname, network }: Attachment, what: string): 
   });
 }
 
-function describe(attachment: Attachment, routes: readonly EffectiveRoute[]): Attached {
-  const { hostLink, hostMac, podMac, ifname, netns, addresses } = attachment;
+function describe(
+  { attachment, addresses, routes }: AttachmentPlan,
+  { mtu, bridge }: AttachedLink,
+): Attached {
+  const { hostLink, hostMac, podMac, ifname, netns } = attachment;
   return {
-    hostLink: { name: hostLink, mac: hostMac },
-    podLink: { name: ifname, mac: podMac, netns },
-    addresses: addresses.map((address) => ({
-      address,
-      prefixLength: HOST_PREFIX_LENGTH,
-      gateway: podGateway,
-    })),
-    routes: routes.map(toRecordedRoute),
+    ...(bridge && { bridge: { name: bridge.name, mac: bridge.mac } }),
+    hostLink: { name: hostLink, mac: hostMac, mtu },
+    podLink: { name: ifname, mac: podMac, mtu, netns },
+    addresses,
+    routes: routes.map(describeRoute),
   };
-}
-
-function toRecordedRoute({ destination, prefixLength, gateway }: EffectiveRoute) {
-  return { dst: `${destination}/${prefixLength}`, gw: gateway };
 }

@@ -1,17 +1,17 @@
 /**
- * CHECK (SPEC.md): compares the attachment with what ADD made of it: record, leases, both ends of the link, address, routes
- * on both sides. What later plugins of the chain added is not ours to judge. Names every difference in one message.
+ * CHECK (SPEC.md): compares the attachment with what ADD made of it: record, leases, both ends of the link, addresses, routes
+ * and neighbours on both sides, rules. What later plugins of the chain added is not ours to judge. Names every difference in one message.
  */
 import { join } from "node:path";
 import { TrivetError } from "../errors.ts";
-import type { RouteConnection } from "../host/netlink.ts";
-import type { NetnsHandle } from "../host/netns.ts";
 import type { CallContext } from "./context.ts";
-import { effectiveRoutes } from "./datapath/plan.ts";
+import { checkLinks } from "./datapath/check-link.ts";
+import { checkRules } from "./datapath/check-rules.ts";
 import type { CniDeps } from "./deps.ts";
 import { verify } from "./ipam/allocate.ts";
 import type { AttachmentCall } from "./protocol/environment.ts";
 import type { NetworkConfig } from "./protocol/netconf.ts";
+import { isObject, type JsonObject } from "./protocol/problems.ts";
 import { addressesOf } from "./protocol/result.ts";
 import { type AttachmentRecord, readAttachment } from "./state/attachments.ts";
 import { networkPaths } from "./state/paths.ts";
@@ -32,8 +32,8 @@ export async function check(
   const differences = [
     ...checkPrevResult(addressesOf(config.prevResult), record),
     ...(await verify({ context, paths, record })),
-    ...(await checkHost(deps, record)),
-    ...(await checkPod({ deps, call, config, record })),
+    ...(await checkInside(deps, { call, config, record })),
+    ...(await checkRules(deps, record)),
   ];
   if (differences.length > 0) throw failure("precondition", call, differences);
   return record.addresses;
@@ -54,95 +54,31 @@ function checkPrevResult(announced: readonly string[], { state, addresses }: Att
   return missing.map((address) => `prevResult lacks its address ${address}`);
 }
 
-async function checkHost({ netlink }: CniDeps, record: AttachmentRecord): Promise<string[]> {
-  const host = netlink.connect();
-  try {
-    const link = await host.link(record.hostLink);
-    if (!link) return [`the host has no interface ${record.hostLink}`];
-    const differences = checkLink({ ...link, what: record.hostLink, wantedMac: record.hostMac });
-    for (const address of record.addresses) {
-      const route = await host.routeTo(address);
-      if (route?.linkIndex !== link.index) {
-        differences.push(`the host does not route ${address} to ${record.hostLink}`);
-      }
-    }
-    return differences;
-  } finally {
-    host.close();
-  }
-}
-
-interface LinkFacts {
-  readonly what: string;
-  readonly up: boolean;
-  readonly mac: string;
-  readonly wantedMac: string;
-}
-
-function checkLink({ what, up, mac, wantedMac }: LinkFacts): string[] {
-  const differences = up ? [] : [`${what} is down`];
-  if (mac !== wantedMac) differences.push(`${what} has the MAC ${mac} instead of ${wantedMac}`);
-  return differences;
-}
-
-interface PodCheck {
-  readonly deps: CniDeps;
+interface InsideCheck {
   readonly call: AttachmentCall;
   readonly config: NetworkConfig;
   readonly record: AttachmentRecord;
 }
 
-async function checkPod({ deps, call, config, record }: PodCheck): Promise<string[]> {
-  const handle = deps.netns.open(call.netns);
-  if (!handle) return [`there is no network namespace at ${call.netns}`];
+async function checkInside(deps: CniDeps, { call, config, record }: InsideCheck): Promise<string[]> {
+  const { link, prevResult = {} } = config;
+  const { mode = "routed" } = record;
+  if (mode !== link.mode) return [`it was made in mode ${mode}, and the configuration says ${link.mode}`];
+  const netns = deps.netns.open(call.netns);
   try {
-    return await checkInside(deps, handle, { config, record });
+    return await checkLinks(deps, netns, { record, link, podMacs: podMacs(record, prevResult) });
   } finally {
-    handle.close();
+    netns?.close();
   }
 }
 
-async function checkInside(
-  { netlink }: CniDeps,
-  handle: NetnsHandle,
-  { config, record }: Pick<PodCheck, "config" | "record">,
-): Promise<string[]> {
-  const pod = netlink.connect(handle);
-  try {
-    const link = await pod.link(record.ifname);
-    if (!link) return [`the pod has no interface ${record.ifname}`];
-    return [
-      ...checkLink({ ...link, what: record.ifname, wantedMac: record.podMac }),
-      ...(await missingAddresses(pod, link.index, record.addresses)),
-      ...(await missingRoutes(pod, record, config)),
-    ];
-  } finally {
-    pod.close();
-  }
+/** The MAC that ADD gave, and the one that the chain's last word on this interface says. */
+function podMacs({ podMac, ifname }: AttachmentRecord, prevResult: JsonObject): string[] {
+  const interfaces = Array.isArray(prevResult.interfaces) ? prevResult.interfaces : [];
+  const told = interfaces.flatMap((one: unknown) =>
+    isObject(one) && one.name === ifname && typeof one.mac === "string" && one.sandbox
+      ? [one.mac.toLowerCase()]
+      : [],
+  );
+  return [podMac, ...told];
 }
-
-async function missingAddresses(
-  pod: RouteConnection,
-  linkIndex: number,
-  wanted: readonly string[],
-): Promise<string[]> {
-  const present = await pod.addresses(linkIndex);
-  const missing = wanted.filter((address) => !present.some((other) => other.address === address));
-  return missing.map((address) => `the pod lacks the address ${address}`);
-}
-
-/** Through whichever interface: the first one of a pod that has a route keeps it. */
-async function missingRoutes(
-  pod: RouteConnection,
-  { routes }: AttachmentRecord,
-  { ipam }: NetworkConfig,
-): Promise<string[]> {
-  const present = (await pod.routes()).map((route) => `${route.destination}/${route.prefixLength}`);
-  // Records of earlier releases do not name the routes.
-  const configured = effectiveRoutes(ipam.kind === "own" ? ipam.routes : []);
-  const wanted = routes?.map(({ dst }) => dst) ?? configured.map((route) => routeText(route));
-  return wanted.filter((dst) => !present.includes(dst)).map((dst) => `the pod lacks the route ${dst}`);
-}
-
-const routeText = (route: { readonly destination: string; readonly prefixLength: number }) =>
-  `${route.destination}/${route.prefixLength}`;

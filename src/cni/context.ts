@@ -1,6 +1,6 @@
 /** What one call works with: the effects, and what lasts from call to call within one process. */
 import type { Log } from "../observe/log.ts";
-import type { Masquerade } from "./datapath/masquerade.ts";
+import type { Rules } from "./datapath/rules.ts";
 import type { CniDeps } from "./deps.ts";
 import type { Cursors } from "./ipam/cursor.ts";
 import type { Environment } from "./protocol/environment.ts";
@@ -16,7 +16,7 @@ export interface RawCall {
 /** Made by `createPlugin` for each call. */
 export interface CallContext {
   readonly deps: CniDeps;
-  readonly masquerade: Masquerade;
+  readonly rules: Rules;
   readonly cursors: Cursors;
   readonly log: Log;
   readonly request: RawCall;

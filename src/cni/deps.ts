@@ -1,11 +1,12 @@
 /** What the CNI leg needs of the world. The verbs build it from `host/`; tests build it from fakes. */
 import type { Clock } from "../host/clock.ts";
+import type { Conntrack } from "../host/conntrack.ts";
 import type { Exec } from "../host/exec.ts";
 import type { Files } from "../host/files.ts";
 import type { Netlink } from "../host/netlink.ts";
 import type { Netns } from "../host/netns.ts";
 import type { Nft } from "../host/nft.ts";
-import type { Sysctl } from "../host/sysctl.ts";
+import type { NetnsSysctl, Sysctl } from "../host/sysctl.ts";
 
 /** All effects of the leg: there is no other way from `src/cni` to the machine, but for the agent's own socket. */
 export interface CniDeps {
@@ -13,7 +14,8 @@ export interface CniDeps {
   readonly netns: Netns;
   readonly netlink: Netlink;
   readonly nft: Nft;
-  readonly sysctl: Sysctl;
+  readonly conntrack: Conntrack;
+  readonly sysctl: NetnsSysctl;
   readonly clock: Clock;
   /** The value of `kernel.random.boot_id`: what an earlier boot left behind is dead. */
   readonly bootId: string;

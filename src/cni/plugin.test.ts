@@ -102,7 +102,7 @@ test("a kernel without nf_tables is code 2, which names the key, its value and t
   const { deps } = nodeWithPod().boot();
   const nft = {
     ...deps.nft,
-    readMasquerade: async () => {
+    readRules: async () => {
       throw errnoError("EPROTONOSUPPORT", "socket", "fd -1");
     },
   };
@@ -223,10 +223,11 @@ test("at its deadline an ADD is taken back and answered with code 11", async () 
       const connection = deps.netlink.connect(netns);
       return {
         ...connection,
-        async apply(changes) {
-          await connection.apply(changes);
+        async applyThenLink(changes, name) {
+          const link = await connection.applyThenLink(changes, name);
           if (changes.some(({ op }) => op === "veth.add")) expire();
           await new Promise((resolve) => setImmediate(resolve));
+          return link;
         },
       };
     },

@@ -5,7 +5,7 @@
 import { asTrivetError, isKind, type TrivetError } from "../errors.ts";
 import type { Log } from "../observe/log.ts";
 import type { CallContext } from "./context.ts";
-import { createMasquerade } from "./datapath/masquerade.ts";
+import { createRules } from "./datapath/rules.ts";
 import { withDeadline } from "./deadline.ts";
 import type { CniDeps } from "./deps.ts";
 import { type CallFacts, dispatchAttachment, dispatchNetwork } from "./dispatch.ts";
@@ -59,13 +59,13 @@ interface PluginOptions {
 
 /** Has no effect by itself. */
 export function createPlugin({ deps, log, sandboxes }: PluginOptions): CniPlugin {
-  const masquerade = createMasquerade(deps.nft);
+  const rules = createRules(deps);
   const cursors = createCursors(deps.files);
   const turns = createKeyedTurns();
   const sweepers = createSweepers({ deps, log, turns, sandboxes });
   const contextFor = (request: CallContext["request"], signal: AbortSignal, identity: NetworkIdentity) => {
     const ofNetwork = sweepers.forNetwork(identity, signal);
-    return { deps, masquerade, cursors, log, signal, request, ...ofNetwork };
+    return { deps, rules, cursors, log, signal, request, ...ofNetwork };
   };
   /** One call, as far as it got: for the log line. */
   const run = async (request: CniRequest, facts: CallFacts): Promise<string> => {

@@ -1,7 +1,8 @@
 /** Claims the record of an attachment for ADD, and clears away an attachment: what ADD finds of a dead one, and DEL. */
 import { TrivetError } from "../errors.ts";
+import { clearHostPorts } from "./datapath/clear-ports.ts";
+import { deleteHostLink } from "./datapath/host-link.ts";
 import { hostLinkName, linkMac } from "./datapath/names.ts";
-import { deleteHostLink } from "./datapath/routed.ts";
 import type { CniDeps } from "./deps.ts";
 import { release } from "./ipam/allocate.ts";
 import {
@@ -83,6 +84,7 @@ interface Parts extends Clearing {
 
 /** All that the record leads to, but not the record. Takes no guard of the record: its caller may hold it. */
 export async function clearParts(deps: CniDeps, { paths, key, found, fallback }: Parts): Promise<string[]> {
+  await clearHostPorts(deps, { paths, key, found });
   // An address is free only once no route leads to the old pod any more.
   await deleteHostLink(deps.netlink, hostEndOf(key, found));
   const freed = await release({ deps, paths, key, found, fallback });

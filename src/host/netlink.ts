@@ -34,7 +34,12 @@ export type RouteChange =
   | { readonly op: "link.delete"; readonly name: string }
   | { readonly op: "link.up"; readonly name: string }
   /** No link-local IPv6 address of the kernel's making. */
-  | { readonly op: "link.no-address-generation"; readonly name: string }
+  | {
+      readonly op: "link.no-address-generation";
+      readonly name: string;
+      /** A kernel or a link without IPv6, where nothing would be generated either, is no failure. */
+      readonly ifSupported?: boolean;
+    }
   /** Usable at once: without duplicate address detection. */
   | {
       readonly op: "address.add";
@@ -201,7 +206,9 @@ function throwFirst(
   for (const [index, change] of changes.entries()) {
     const ack = outcomes[index]?.ack;
     if (!ack || ack.errno === 0) continue;
-    if (ack.errno === EEXIST && "unlessThere" in change && change.unlessThere) continue;
-    throw ackError(messages[index], ack);
+    const error = ackError(messages[index], ack);
+    if ("unlessThere" in change && change.unlessThere && ack.errno === EEXIST) continue;
+    if ("ifSupported" in change && change.ifSupported && error.kind === "unsupported") continue;
+    throw error;
   }
 }

@@ -27,7 +27,7 @@ export interface Netns {
   open(path: string): NetnsHandle | undefined;
   /** The inode of the namespace that this process works in. */
   currentInode(): bigint;
-  /** Runs `action` inside the namespace. It must be synchronous, and should only make sockets. */
+  /** Runs `action` inside the namespace. It must be synchronous, and should only make sockets or touch /proc/sys/net. */
   within<T>(handle: NetnsHandle, action: () => T): T;
 }
 

@@ -57,15 +57,53 @@ describe("in new namespaces", () => {
     });
   });
 
-  test("the nft program shows the rule as it is meant", async () => {
+  test("the nft program shows the rules as they are meant", async () => {
     const [handle] = handles as [NetnsHandle];
     const nft = createNft(syscalls, { namespaces: netns, netns: handle });
-    await nft.writeMasquerade("trivet", { add: ["10.88.0.0/16"], remove: [] });
-    const shown = execFileSync("ip", ["netns", "exec", hostName, "nft", "list", "table", "inet", "trivet"]);
-    expect(shown.toString()).toContain("elements = { 10.88.0.0/16 }");
-    expect(shown.toString()).toContain(
+    const port = {
+      family: 4,
+      protocol: "tcp",
+      hostPort: 8080,
+      podAddress: "10.88.0.2",
+      podPort: 80,
+    } as const;
+    await nft.write("trivet", {
+      install: ["masquerade", "ports"],
+      networks: { add: ["10.88.0.0/16", "fd00:88::/64"], remove: [] },
+      ports: {
+        add: [
+          { ...port, hostIp: undefined },
+          { ...port, hostIp: "192.0.2.1" },
+        ],
+        remove: [],
+      },
+      hairpins: { add: ["10.88.0.2"], remove: [] },
+      bridges: ["trivet0"],
+    });
+    const argv = ["netns", "exec", hostName, "nft", "list", "table", "inet", "trivet"];
+    const shown = execFileSync("ip", argv).toString();
+    for (const line of [
+      "elements = { 10.88.0.0/16 }",
+      "elements = { fd00:88::/64 }",
+      "elements = { tcp . 8080 : 10.88.0.2 . 80 }",
+      "elements = { 192.0.2.1 . tcp . 8080 : 10.88.0.2 . 80 }",
+      "elements = { 10.88.0.2 . 10.88.0.2 }",
+      'elements = { "trivet0" . "trivet0" }',
       "ip saddr @pod_cidrs4 ip daddr != @pod_cidrs4 ip daddr != 224.0.0.0/4 masquerade",
-    );
+      "ip6 saddr @pod_cidrs6 ip6 daddr != @pod_cidrs6 ip6 daddr != ff00::/8 masquerade",
+      'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+      'iifname != "lo" ip daddr 127.0.0.0/8 drop',
+      "fib daddr type local jump host_ports",
+      "dnat ip to ip daddr . meta l4proto . th dport map @ip_ports4",
+      "dnat ip to meta l4proto . th dport map @ports4",
+      "ip6 daddr != ::1 dnat ip6 to meta l4proto . th dport map @ports6",
+      'ip saddr 127.0.0.0/8 oifname != "lo" ct status dnat masquerade',
+      "ip saddr . ip daddr @hairpin4 masquerade",
+      "ip6 saddr . ip6 daddr @hairpin6 masquerade",
+      "ct status dnat iifname . oifname @bridges masquerade",
+    ]) {
+      expect(shown).toContain(line);
+    }
   });
 
   describe("the kernel keeps the netns contract", () => {
@@ -83,6 +121,6 @@ describe("in new namespaces", () => {
 
 describe("/proc/sys keeps the contract", () => {
   test.each(sysctlContract)("$title", ({ run }) =>
-    run({ sysctl: createSysctl(), name: "net.ipv4.neigh.lo.gc_stale_time" }),
+    run({ sysctl: createSysctl(netns), name: "net.ipv4.neigh.lo.gc_stale_time" }),
   );
 });

@@ -100,9 +100,9 @@ describe("two pods through the agent", () => {
     world.addNamespace("p2");
   });
 
-  test("the masquerade rule stays as it was through all of it: one rule, one network", () => {
+  test("the masquerade rule stays as it was through all of it: one rule for each family, one network", () => {
     const table = world.exec("node", "nft", "list", "table", "inet", "trivet");
-    expect(table.match(/masquerade comment/g)).toHaveLength(1);
+    expect(table.match(/masquerade comment/g)).toHaveLength(2);
     expect(table).toContain("elements = { 10.88.0.0/16 }");
   });
 });

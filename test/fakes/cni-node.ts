@@ -4,9 +4,10 @@
  */
 import type { CniDeps } from "../../src/cni/deps.ts";
 import { errnoError } from "../../src/host/errno.ts";
+import { createFakeConntrack } from "./conntrack.ts";
 import { createFakeFiles, type FakeFiles } from "./files.ts";
 import { FakeKernel, FakeProcess } from "./netlink.ts";
-import { createFakeNft } from "./nft.ts";
+import { createFakeNft, FakeTables } from "./nft.ts";
 import { createFakeSysctl } from "./sysctl.ts";
 
 export const bootId = "11111111-2222-4333-8444-555555555555";
@@ -28,7 +29,7 @@ export interface BootedProcess {
 export interface FakeNode {
   readonly kernel: FakeKernel;
   readonly sysctls: Map<string, string>;
-  readonly tables: Map<string, Set<string>>;
+  readonly tables: FakeTables;
   /** A new process, or the next one after a kill: what lies in memory is lost, the node is not. */
   boot(fault?: Fault): BootedProcess;
   /** Leases, records and temporary files, as paths below the network's directory. */
@@ -43,8 +44,11 @@ export function createFakeNode(): FakeNode {
   const linkIndex = uplink.index;
   const route = { op: "route.add", destination: "0.0.0.0", prefixLength: 0, gateway: "192.0.2.1" } as const;
   kernel.host.addRoute({ ...route, linkIndex });
-  const sysctls = new Map([["net.ipv4.ip_forward", "0"]]);
-  const tables = new Map<string, Set<string>>();
+  const sysctls = new Map([
+    ["net.ipv4.ip_forward", "0"],
+    ["net.ipv6.conf.all.forwarding", "0"],
+  ]);
+  const tables = new FakeTables();
   let files = createFakeFiles({ directories: ["/run/trivet"] });
   let nonces = 0;
   return {
@@ -69,13 +73,14 @@ interface Parts {
   readonly files: FakeFiles;
   readonly kernel: FakeKernel;
   readonly sysctls: Map<string, string>;
-  readonly tables: Map<string, Set<string>>;
+  readonly tables: FakeTables;
   readonly nonce: () => string;
 }
 
 function bootProcess({ files, kernel, sysctls, tables, nonce }: Parts, fault?: Fault): BootedProcess {
   const process = new FakeProcess(kernel);
   const nft = createFakeNft(tables);
+  const conntrack = createFakeConntrack();
   const sysctl = createFakeSysctl(sysctls);
   const steps: string[] = [];
   const kill = () => {
@@ -85,6 +90,7 @@ function bootProcess({ files, kernel, sysctls, tables, nonce }: Parts, fault?: F
       throw errnoError("ECANCELED", op, subject);
     };
     nft.onEffect = refuse;
+    conntrack.onEffect = refuse;
     sysctl.onEffect = refuse;
   };
   const hook = (op: string, subject: string, when: "before" | "after") => {
@@ -96,6 +102,7 @@ function bootProcess({ files, kernel, sysctls, tables, nonce }: Parts, fault?: F
   files.onEffect = hook;
   process.onEffect = hook;
   nft.onEffect = hook;
+  conntrack.onEffect = hook;
   sysctl.onEffect = hook;
   let now = 1_700_000_000_000;
   const clock: CniDeps["clock"] = {
@@ -108,5 +115,5 @@ function bootProcess({ files, kernel, sysctls, tables, nonce }: Parts, fault?: F
       }),
   };
   const { netlink, netns } = process;
-  return { steps, kill, deps: { files, netns, netlink, nft, sysctl, clock, bootId, nonce } };
+  return { steps, kill, deps: { files, netns, netlink, nft, conntrack, sysctl, clock, bootId, nonce } };
 }

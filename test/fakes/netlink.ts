@@ -193,7 +193,7 @@ function apply(namespace: FakeNamespace, change: RouteChange): void {
       return;
     case "link.no-address-generation":
       // Below IPv6's smallest MTU the kernel takes IPv6 away from the link.
-      if (namespace.requireLink(change.op, change.name).mtu < 1_280) {
+      if (namespace.requireLink(change.op, change.name).mtu < 1_280 && !change.ifSupported) {
         throw errnoError("EAFNOSUPPORT", change.op, change.name);
       }
       return;

@@ -1,14 +1,14 @@
 /**
- * What a routed pod needs, as lists of changes. Pure. The pod has its address alone on its link and sends everything to a
- * link-local gateway; the host has one route per pod. Neighbour entries on both sides are permanent: no ARP, no proxy.
+ * What a pod's link needs, as lists of changes. Pure. A routed pod has its address alone on its link and sends everything to
+ * a link-local gateway; the host has one route per address; neighbour entries on both sides are permanent: no ARP, no
+ * neighbour discovery, no proxy. A bridged pod has an address of the subnet, and finds its gateway on the bridge.
  */
 import type { RouteChange } from "../../host/netlink.ts";
 import { bitsOf, formatAddress } from "../ipam/address.ts";
+import type { AllocatedAddress } from "../ipam/allocate.ts";
 import type { PodRoute } from "../protocol/ipam-config.ts";
-import { podGateway } from "./names.ts";
-
-/** IPv4 as a host route. */
-export const HOST_PREFIX_LENGTH = bitsOf(4);
+import type { LinkMode } from "../protocol/link-mode.ts";
+import { podGateways } from "./names.ts";
 
 /** One end of the pair, once it exists. */
 interface LinkEnd {
@@ -16,74 +16,102 @@ interface LinkEnd {
   readonly mac: string;
 }
 
-/** A route as the pod gets it and as the result names it. */
+/** A route as the pod gets it and as the result names it. Without a gateway the destination is on the link. */
 export interface EffectiveRoute {
   readonly destination: string;
   readonly prefixLength: number;
-  readonly gateway: string;
+  readonly gateway: string | undefined;
 }
 
-/** The configured routes, or the default route where there are none; all through the host. */
-export function effectiveRoutes(routes: readonly PodRoute[]): EffectiveRoute[] {
-  if (routes.length === 0) return [{ destination: "0.0.0.0", prefixLength: 0, gateway: podGateway }];
-  return routes.map(({ destination, gateway }) => ({
-    destination: formatAddress(destination.base),
-    prefixLength: destination.prefixLength,
-    gateway: gateway ?? podGateway,
+/** The addresses as the pod has them: alone on a routed link, in their subnet on a bridge. With their gateways. */
+export function effectiveAddresses(
+  mode: LinkMode["mode"],
+  addresses: readonly AllocatedAddress[],
+): AllocatedAddress[] {
+  if (mode === "bridge") return [...addresses];
+  return addresses.map((address) => ({
+    ...address,
+    prefixLength: bitsOf(address.family),
+    gateway: podGateways[address.family],
   }));
 }
 
+const everywhere = { 4: "0.0.0.0", 6: "::" } as const;
+
+/** The configured routes, or where there are none the default route of each family that has a gateway. */
+export function effectiveRoutes(
+  routes: readonly PodRoute[],
+  addresses: readonly AllocatedAddress[],
+): EffectiveRoute[] {
+  const gatewayOf = (family: 4 | 6) =>
+    addresses.find((address) => address.family === family && address.gateway !== undefined)?.gateway;
+  if (routes.length > 0) {
+    return routes.map(({ destination, gateway }) => ({
+      destination: formatAddress(destination.base),
+      prefixLength: destination.prefixLength,
+      gateway: gateway ?? gatewayOf(destination.base.family),
+    }));
+  }
+  const families = [...new Set(addresses.map(({ family }) => family))];
+  return families.flatMap((family) => {
+    const gateway = gatewayOf(family);
+    return gateway === undefined ? [] : [{ destination: everywhere[family], prefixLength: 0, gateway }];
+  });
+}
+
+/** As results and records name it. */
+export function describeRoute({ destination, prefixLength, gateway }: EffectiveRoute) {
+  return { dst: `${destination}/${prefixLength}`, ...(gateway !== undefined && { gw: gateway }) };
+}
+
 interface PodPlan {
+  readonly mode: LinkMode["mode"];
   readonly podLink: LinkEnd;
   readonly hostLink: LinkEnd;
-  readonly addresses: readonly string[];
+  /** As `effectiveAddresses` gives them. */
+  readonly addresses: readonly AllocatedAddress[];
   readonly routes: readonly EffectiveRoute[];
 }
 
-/** Inside the pod: addresses first, the routes need them as source. */
-export function planPodSide({ podLink, hostLink, addresses, routes }: PodPlan): RouteChange[] {
+/** Inside the pod: addresses before routes, which need them as source. A route of another interface of the pod stays. */
+export function planPodSide({ mode, podLink, hostLink, addresses, routes }: PodPlan): RouteChange[] {
   const linkIndex = podLink.index;
-  const gateways = new Set([podGateway, ...routes.map(({ gateway }) => gateway)]);
+  const withAddress = addresses.map(
+    ({ address, prefixLength }): RouteChange => ({ op: "address.add", linkIndex, address, prefixLength }),
+  );
+  const withRoutes = routes.map(
+    ({ destination, prefixLength, gateway }): RouteChange => ({
+      ...{ op: "route.add", linkIndex, destination, prefixLength, unlessThere: true },
+      ...(gateway !== undefined && { gateway }),
+    }),
+  );
+  if (mode === "bridge") return [...withAddress, ...withRoutes];
+  const hosts = new Set([...addresses, ...routes].flatMap(({ gateway }) => gateway ?? []));
+  const mac = hostLink.mac;
   return [
-    ...addresses.map((address) => ({
-      op: "address.add" as const,
-      linkIndex,
-      address,
-      prefixLength: HOST_PREFIX_LENGTH,
-    })),
+    ...withAddress,
     // On a link with two ends every gateway is the host, whatever address a configuration gives it.
-    ...[...gateways].map((address) => ({
-      op: "neighbour.add" as const,
-      linkIndex,
-      address,
-      mac: hostLink.mac,
-    })),
+    ...[...hosts].map((address): RouteChange => ({ op: "neighbour.add", linkIndex, address, mac })),
+    // Of IPv6 every link has a route to link-local addresses anyway.
+    ...(addresses.some(({ family }) => family === 4) ? [routeToGateway4(linkIndex)] : []),
+    ...withRoutes,
   ];
 }
 
-/** The routes inside the pod. Where another interface of the pod has one of them already, that one stays. */
-export function planPodRoutes({ podLink, routes }: Pick<PodPlan, "podLink" | "routes">): RouteChange[] {
-  const linkIndex = podLink.index;
-  return [
-    { op: "route.add", linkIndex, destination: podGateway, prefixLength: HOST_PREFIX_LENGTH },
-    ...routes.map((route) => ({ op: "route.add" as const, linkIndex, ...route })),
-  ];
+function routeToGateway4(linkIndex: number): RouteChange {
+  const destination = podGateways[4];
+  return { op: "route.add", linkIndex, destination, prefixLength: bitsOf(4), unlessThere: true };
 }
 
-/** On the host: the way to the pod. */
-export function planHostSide({ hostLink, podLink, addresses }: Omit<PodPlan, "routes">): RouteChange[] {
-  return addresses.flatMap((address) => [
-    {
-      op: "neighbour.add",
-      linkIndex: hostLink.index,
-      address,
-      mac: podLink.mac,
-    } as const,
-    {
-      op: "route.add",
-      linkIndex: hostLink.index,
-      destination: address,
-      prefixLength: HOST_PREFIX_LENGTH,
-    } as const,
+/** On the host: the way to a routed pod. */
+export function planHostSide({
+  hostLink,
+  podLink,
+  addresses,
+}: Pick<PodPlan, "hostLink" | "podLink" | "addresses">): RouteChange[] {
+  const linkIndex = hostLink.index;
+  return addresses.flatMap(({ address, family }) => [
+    { op: "neighbour.add", linkIndex, address, mac: podLink.mac } as const,
+    { op: "route.add", linkIndex, destination: address, prefixLength: bitsOf(family) } as const,
   ]);
 }

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { type PrivateContainerd, startContainerd } from "../../../test/e2e/support/containerd.ts";
 import { busyboxImage } from "../../../test/e2e/support/oci-archive.ts";
 import type { StepRecorder } from "../../../test/fakes/kubelet/timing.ts";
-import { masqueradeTable } from "../../cni/datapath/masquerade.ts";
+import { ruleTable } from "../../cni/datapath/rule-table.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { TrivetError } from "../../errors.ts";
 import { createMounts, type Mounts } from "../../host/mount.ts";
@@ -30,11 +30,11 @@ function requireSubnet(routes: string): string {
 
 /** Refuses to start where a Trivet is at work: the demo would take its nft table away at the end. */
 async function requireNoTrivet(nft: {
-  readMasquerade(table: string): Promise<{ ruleInstalled: boolean }>;
+  readRules(table: string): Promise<{ parts: readonly unknown[] }>;
 }): Promise<void> {
-  if (!(await nft.readMasquerade(masqueradeTable)).ruleInstalled) return;
-  const message = `the nft table "${masqueradeTable}" exists: Trivet is installed on this machine, and the demo would disturb it`;
-  throw new TrivetError({ kind: "precondition", op: "demo.start", subject: masqueradeTable, message });
+  if ((await nft.readRules(ruleTable)).parts.length === 0) return;
+  const message = `the nft table "${ruleTable}" exists: Trivet is installed on this machine, and the demo would disturb it`;
+  throw new TrivetError({ kind: "precondition", op: "demo.start", subject: ruleTable, message });
 }
 
 /** What a demo that was broken off left published; each mount in its turn, the last one first. */
@@ -79,7 +79,7 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
         () => containerd?.stop(),
         () => node.stop(),
         () => unmountBelow(mounts, paths.root),
-        () => host.nft.removeTable(masqueradeTable),
+        () => host.nft.removeTable(ruleTable),
         () => host.sysctl.write(IP_FORWARD, ipForward),
       ];
       const failures: unknown[] = [];
@@ -87,8 +87,8 @@ export async function createStage(paths: DemoPaths): Promise<Stage> {
       if (failures.length > 0) throw failures[0];
     },
     async hostState() {
-      const { ruleInstalled, cidrs } = await host.nft.readMasquerade(masqueradeTable);
-      const table = ruleInstalled || cidrs.length > 0 ? [`nft table ${masqueradeTable}`] : [];
+      const { parts, networks } = await host.nft.readRules(ruleTable);
+      const table = parts.length + networks.length > 0 ? [`nft table ${ruleTable}`] : [];
       return new Set([...(await readHostState(paths.root)), ...table]);
     },
   };

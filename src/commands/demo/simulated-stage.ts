@@ -9,7 +9,8 @@ import { busyboxImage } from "../../../test/e2e/support/oci-archive.ts";
 import { type FakeContainerd, startFakeContainerd } from "../../../test/fakes/containerd/server.ts";
 import { createFakeMounts, type FakeMounts } from "../../../test/fakes/mount.ts";
 import { FakeKernel, FakeProcess } from "../../../test/fakes/netlink.ts";
-import { createFakeNft } from "../../../test/fakes/nft.ts";
+import { createFakeConntrack } from "../../../test/fakes/conntrack.ts";
+import { createFakeNft, FakeTables } from "../../../test/fakes/nft.ts";
 import { createFakeSysctl } from "../../../test/fakes/sysctl.ts";
 import { readBootId } from "../../cni/deps.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
@@ -35,7 +36,7 @@ export interface SimulatedKernel {
   readonly network: FakeKernel;
   readonly process: FakeProcess;
   readonly mounts: FakeMounts;
-  readonly nftTables: Map<string, Set<string>>;
+  readonly nftTables: FakeTables;
   readonly sysctls: Map<string, string>;
 }
 
@@ -45,7 +46,7 @@ function createKernel(): SimulatedKernel {
     network,
     process: new FakeProcess(network),
     mounts: createFakeMounts({ files: createFiles(createSyscalls()) }),
-    nftTables: new Map(),
+    nftTables: new FakeTables(),
     sysctls: new Map([["net.ipv4.ip_forward", "0"]]),
   };
 }
@@ -60,9 +61,10 @@ async function createHost(kernel: SimulatedKernel): Promise<NodeHost> {
       netns: kernel.process.netns,
       netlink: kernel.process.netlink,
       nft: createFakeNft(kernel.nftTables),
+      conntrack: createFakeConntrack(),
       sysctl: createFakeSysctl(kernel.sysctls),
       // The machine's own: state of any other boot counts as left over, and the agent removes it.
-      bootId: await readBootId(createSysctl()),
+      bootId: await readBootId(createSysctl({ within: (_netns, action) => action() })),
       nonce: () => randomBytes(8).toString("hex"),
     },
   };

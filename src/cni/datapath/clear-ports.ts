@@ -1,0 +1,51 @@
+/** Takes the host ports of an attachment back, from its record alone, whatever state that is in. */
+import { dirname } from "node:path";
+import type { HostPort } from "../../host/nft.ts";
+import type { CniDeps } from "../deps.ts";
+import { findLeases } from "../ipam/leases.ts";
+import type { AttachmentRecord } from "../state/attachments.ts";
+import type { AttachmentKey, NetworkPaths } from "../state/paths.ts";
+import { flowsTo, forgetFlows } from "./flows.ts";
+import { holderOf, planHostPorts, portsOfRecord } from "./host-ports.ts";
+import { readRecorded } from "./recorded.ts";
+import { removeHostPorts } from "./remove-ports.ts";
+import { ruleTable } from "./rule-table.ts";
+
+interface Clearing {
+  readonly paths: NetworkPaths;
+  readonly key: AttachmentKey;
+  readonly found: AttachmentRecord | "unreadable" | undefined;
+}
+
+/** Before its leases go: they tell the addresses where the record does not. Touches no rules where there were no ports. */
+export async function clearHostPorts(deps: CniDeps, clearing: Clearing): Promise<void> {
+  const ports = await portsToClear(deps, clearing);
+  if (ports.length === 0) return;
+  await removeHostPorts(deps.nft, ports);
+  await forgetFlows(deps, flowsTo(ports));
+}
+
+async function portsToClear(deps: CniDeps, { paths, key, found }: Clearing): Promise<readonly HostPort[]> {
+  if (found === undefined) return [];
+  if (found === "unreadable") {
+    const addresses = await findLeases(deps.files, paths, key);
+    const { ports } = await deps.nft.readPorts(ruleTable);
+    return ports.filter(({ podAddress }) => addresses.includes(podAddress));
+  }
+  if (found.state === "committed" || (found.ports ?? []).length === 0) return portsOfRecord(found);
+  if (!found.ipam) return portsOfRecord(found, await findLeases(deps.files, paths, key));
+  return claimedBy(deps, { paths, key, found });
+}
+
+/** An ADD that did not end, with addresses that another IPAM plugin gave: what it claims, and no other pod does. */
+async function claimedBy(
+  deps: CniDeps,
+  { paths, key, found }: Clearing & { readonly found: AttachmentRecord },
+): Promise<readonly HostPort[]> {
+  const claims = planHostPorts(found.ports ?? [], ["0.0.0.0", "::"]);
+  const { ports } = await deps.nft.findPorts(ruleTable, claims);
+  if (ports.length === 0) return [];
+  const stateDir = dirname(dirname(dirname(paths.attachments)));
+  const { others } = await readRecorded(deps, { stateDir, key });
+  return ports.filter((port) => !holderOf(port, others));
+}

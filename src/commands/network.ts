@@ -1,7 +1,9 @@
 /** `trivet network`: looks at the pod network of this node. Each subcommand has a file of its own in `network/`. */
 import type { Command } from "commander";
+import { defineImport } from "./network/import.ts";
 import { defineLeases } from "./network/leases.ts";
 
 export function define(command: Command): void {
   defineLeases(command);
+  defineImport(command);
 }

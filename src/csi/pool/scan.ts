@@ -9,6 +9,7 @@ import { ensureDirectory, type Files } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
 import type { PoolBackends } from "../backend/open.ts";
 import { forEachBounded } from "../bounded.ts";
+import { scanSnapshots } from "../snapshot/scan.ts";
 import { parseVolumeId } from "../volume/id.ts";
 import { parseRecord, salvageSize, type VolumeRecord } from "../volume/record.ts";
 import { ownDirectories, type PoolLayout, WRAPPER_MODE, wrapperLayout } from "./layout.ts";
@@ -77,6 +78,7 @@ export async function scanPool(deps: ScanDeps, pool: Scanned): Promise<ScanResul
     const record = await readInTrash(files, join(layout.retained, name));
     ledger.enter(retainedKey(name), record?.sizeBytes ?? 0);
   });
+  await scanSnapshots(deps, pool);
   return { ...(await scanVolumes(deps, pool)), kept };
 }
 

@@ -1,4 +1,5 @@
 /** The names of what was deleted or released: the volume, when, and a part that makes the name one of its own. Pure. */
+import type { SnapshotId } from "../snapshot/id.ts";
 import { parseVolumeId, type VolumeId } from "../volume/id.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 
@@ -9,7 +10,7 @@ export interface TrashName {
 }
 
 /** `<id>.<milliseconds>.<unique>`. */
-export function trashName(id: VolumeId, nowMs: number, unique: string): string {
+export function trashName(id: VolumeId | SnapshotId, nowMs: number, unique: string): string {
   return `${id}.${nowMs}.${unique}`;
 }
 
@@ -40,6 +41,11 @@ export function retainedKey(entry: string): string {
 /** The ledger's key of what lies in `volumes` and cannot be used. */
 export function quarantineKey(name: string): string {
   return `quarantine/${name}`;
+}
+
+/** The ledger's key of a snapshot. */
+export function snapshotKey(id: string): string {
+  return `snapshot/${id}`;
 }
 
 /** How many keys of each sort there are; volumes have their plain id. */

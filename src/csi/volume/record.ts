@@ -2,7 +2,7 @@
 import type { BindFlag } from "../../host/mount.ts";
 import type { AccessType, BackendName } from "../backend/backend.ts";
 import { refusal } from "../refusal.ts";
-import { parseVolumeId, type VolumeId } from "./id.ts";
+import type { VolumeId } from "./id.ts";
 import { type Fields, parseOptionalFields } from "./record-fields.ts";
 
 /** Raised when a field changes its meaning. A record from the future is quarantined, not misread. */
@@ -62,7 +62,7 @@ export function parseRecord(content: Buffer, id: VolumeId): VolumeRecord {
   const { formatVersion, name, pool, sizeBytes, created } = fields;
   if (formatVersion !== FORMAT_VERSION)
     throw unreadable(id, `its format version is ${String(formatVersion)}`);
-  if (typeof fields.id !== "string" || parseVolumeId(fields.id) !== id) {
+  if (fields.id !== id) {
     throw unreadable(id, `it is the record of ${String(fields.id)}`);
   }
   if (typeof name !== "string" || typeof pool !== "string" || typeof created !== "string") {

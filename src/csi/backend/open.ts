@@ -9,7 +9,11 @@ import type { PoolLayout } from "../pool/layout.ts";
 import { refusal } from "../refusal.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import type { Backend, BackendName } from "./backend.ts";
+import { createBtrfsBackend } from "./btrfs.ts";
 import { createDirectoryBackend } from "./directory.ts";
+import { type ProbeFinding, probeBackend } from "./probe.ts";
+import { createQuotaBackend } from "./quota.ts";
+import { createProjectIds, type ProjectIds } from "./quota-ids.ts";
 
 /** An open pool, as a backend gets to know it. */
 export interface BackendPool {
@@ -25,6 +29,8 @@ export type BackendDeps = Omit<CsiDeps, "serve">;
 export interface PoolBackends {
   /** What new volumes are made of. */
   readonly chosen: Backend;
+  /** What probing the disk found, for `doctor` and `storage pools`. */
+  readonly finding: ProbeFinding;
   /** What this volume is made of; `precondition` for a kind that this pool cannot serve. */
   of(record: Pick<VolumeRecord, "backend">): Backend;
 }
@@ -32,32 +38,33 @@ export interface PoolBackends {
 /** Asked whenever a pool is opened. Throws `unavailable`, with the remedy, for a setting that the disk cannot serve. */
 export type OpenBackends = (pool: BackendPool) => Promise<PoolBackends>;
 
-type Make = (deps: BackendDeps, pool: BackendPool) => Backend;
+type MakerDeps = BackendDeps & { readonly ids: ProjectIds };
+type Make = (deps: MakerDeps, pool: BackendPool, finding: ProbeFinding) => Backend;
 
 /** How each kind is made; making it has no effect on the disk. */
 const makers: Partial<Record<BackendName, Make>> = {
   directory: (deps) => createDirectoryBackend(deps),
+  quota: (deps, { layout }, { backend, how }) =>
+    createQuotaBackend(deps, { root: layout.root, how: backend === "quota" ? how : "project quota" }),
+  btrfs: (deps) => createBtrfsBackend(deps),
 };
 
-/** The kind that the setting means on this disk. */
-async function choose(_: BackendDeps, { config }: BackendPool): Promise<BackendName> {
-  if (config.backend === "auto") return "directory";
-  if (config.backend !== "quota") return config.backend;
-  throw refusal("unavailable", config.name, `pool "${config.name}" asks for quotas, which it cannot have`);
-}
-
 /** The real ones; tests that need no more than directories use them too. */
-export function createOpenBackends(deps: BackendDeps): OpenBackends {
+export function createOpenBackends(effects: BackendDeps): OpenBackends {
+  // Pools may share a file system, and with it the project ids.
+  const deps = { ...effects, ids: createProjectIds(effects.quota) };
   return async (pool) => {
+    const { config, layout, log } = pool;
+    const finding = await probeBackend(deps, { name: config.name, layout, wanted: config.backend });
+    if (finding.advice !== undefined) log.warn("no quotas", { path: config.path, reason: finding.advice });
     const made = new Map<BackendName, Backend>();
     const get = (name: BackendName): Backend => {
-      const backend = made.get(name) ?? makers[name]?.(deps, pool);
-      if (!backend) {
-        throw refusal("precondition", pool.config.name, `pool "${pool.config.name}" has no ${name} volumes`);
-      }
+      const backend = made.get(name) ?? makers[name]?.(deps, pool, finding);
+      if (!backend)
+        throw refusal("precondition", config.name, `pool "${config.name}" has no ${name} volumes`);
       made.set(name, backend);
       return backend;
     };
-    return { chosen: get(await choose(deps, pool)), of: ({ backend = "directory" }) => get(backend) };
+    return { chosen: get(finding.backend), finding, of: ({ backend = "directory" }) => get(backend) };
   };
 }

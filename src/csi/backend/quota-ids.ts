@@ -29,8 +29,8 @@ export interface ProjectIds {
   /** A volume that was made earlier; `precondition` if another volume has its id. */
   enter(id: number, volume: string): void;
   release(id: number, volume: string): void;
-  /** Whether it is one that volumes may get, and no volume is known to have it. */
-  isUnowned(id: number): boolean;
+  /** Whether it is one that volumes may get, and no volume but this one is known to have it. */
+  mayBelongTo(id: number, volume: string): boolean;
 }
 
 /** How many ids are tried before the range counts as used up. */
@@ -74,6 +74,7 @@ export function createProjectIds(quota: ProjectQuota, range: ProjectIdRange = de
     release(id, volume) {
       if (owners.get(id) === volume) owners.delete(id);
     },
-    isUnowned: (id) => id >= range.first && id <= range.last && !owners.has(id),
+    mayBelongTo: (id, volume) =>
+      id >= range.first && id <= range.last && (owners.get(id) ?? volume) === volume,
   };
 }

@@ -22,15 +22,16 @@ export interface RemainsDeps {
 export async function projectOfRemains(deps: RemainsDeps, wrapper: string): Promise<number | undefined> {
   const { files, quota, ids } = deps;
   const { record, data } = wrapperLayout(wrapper);
-  const volume = parseVolumeId(basename(wrapper).split(".")[0] ?? "");
+  const name = basename(wrapper).split(".")[0] ?? "";
   try {
+    const volume = parseVolumeId(name);
     if (volume) return parseRecord(await files.read(record), volume).projectId;
   } catch (error) {
     if (!isKind(error, "not-found", "precondition")) throw error;
   }
   try {
     const { id } = await quota.project(data);
-    return ids.isUnowned(id) ? id : undefined;
+    return ids.mayBelongTo(id, name) ? id : undefined;
   } catch (error) {
     if (isKind(error, "not-found", "unsupported")) return undefined;
     throw error;

@@ -8,6 +8,7 @@
  */
 import { basename } from "node:path";
 import { withCleanupFailure } from "../../errors.ts";
+import type { Copier } from "../../host/copy-tree.ts";
 import type { Files } from "../../host/files.ts";
 import type { ProjectLimits, ProjectQuota } from "../../host/quota.ts";
 import { wrapperLayout } from "../pool/layout.ts";
@@ -24,6 +25,7 @@ export interface QuotaDeps {
   readonly files: Files;
   readonly quota: ProjectQuota;
   readonly ids: ProjectIds;
+  readonly copier: Copier;
 }
 
 /** Where it is, and what probing called it. */
@@ -48,9 +50,19 @@ export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
     ...{ name: "quota", how: pool.how, enforced: true },
     ...{ minimumBytes: MINIMUM_BYTES, granularityBytes: 4096 },
     async build(volume) {
-      await makeTopDirectory(files, wrapperLayout(volume.wrapper).data, volume.record);
-      return confine(deps, pool, volume);
+      return confine(deps, pool, volume, async () => {
+        await makeTopDirectory(files, wrapperLayout(volume.wrapper).data, volume.record);
+      });
     },
+    copy: (volume, from, options) =>
+      confine(deps, pool, volume, async () => {
+        const [source, target] = [wrapperLayout(from.wrapper).data, wrapperLayout(volume.wrapper).data];
+        const totalBytes = await usedBytes(deps, from);
+        await deps.copier.tree(source, target, {
+          signal: options.signal,
+          onProgress: ({ copiedBytes }) => options.onProgress({ copiedBytes, totalBytes }),
+        });
+      }),
     async reinstate(volume) {
       const { data, projectId, limits } = limitOf(volume);
       ids.enter(projectId, volume.record.id);
@@ -79,19 +91,23 @@ export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
 }
 
 /**
- * Gives the data, which is empty, a project of its own and the limits of the record, and proves them in force. What is
- * made in it afterwards counts. Used for copies too, which are filled after this.
+ * Has the data made in a project of its own, sets the limits of the record and proves them in force. While it is made the
+ * wrapper has the project too: so all of the data inherits it, whatever order a copy makes it in. A copy is as large as
+ * its source was, so the limits come last, and no rounding stops it short.
  */
-export async function confine(
+async function confine(
   deps: QuotaDeps,
   pool: QuotaPool,
   { wrapper, record }: PlacedVolume,
+  make: () => Promise<void>,
 ): Promise<Pick<VolumeRecord, "projectId">> {
   const { files, quota, ids } = deps;
   const { data } = wrapperLayout(wrapper);
-  const projectId = await ids.take(data, record.id);
+  const projectId = await ids.take(wrapper, record.id);
   try {
-    await quota.setProject(data, { id: projectId, inherit: true });
+    await quota.setProject(wrapper, { id: projectId, inherit: true });
+    await make();
+    await quota.setProject(wrapper, { id: 0, inherit: false });
     await quota.setLimits(data, projectId, limitsFor(record));
     await requireInForce(deps, pool, record, data);
     await files.sync(data);
@@ -103,6 +119,12 @@ export async function confine(
     ids.release(projectId, record.id);
     throw error;
   }
+}
+
+/** How much a copy will have to read, as far as that is known. */
+async function usedBytes({ quota }: QuotaDeps, { wrapper, record }: PlacedVolume): Promise<number> {
+  if (record.projectId === undefined) return record.sizeBytes;
+  return (await quota.read(wrapper, record.projectId)).usedBytes;
 }
 
 function limitsFor({ sizeBytes, inodes = 0 }: VolumeRecord): ProjectLimits {

@@ -5,14 +5,12 @@ import { asynchronous, checked, requireInteger, requireText } from "./call.ts";
 /** All of it may block on the disk. */
 export interface DetachedMountCalls {
   /**
-   * Mounts the file system of a block device nowhere: the descriptor is its root directory. Closing it unmounts, and so
-   * does the end of the process, however that comes.
+   * Mounts the file system of a block device nowhere, with options that have no value: the descriptor is its root
+   * directory. Closing it unmounts, and so does the end of the process, however that comes.
    */
-  mountDetached(fsType: string, device: string): Promise<number>;
+  mountDetached(fsType: string, device: string, options: readonly string[]): Promise<number>;
   /** close(2) of such a descriptor, which waits until all is written. */
   closeDetached(fd: number): Promise<void>;
-  /** syncfs(2). Only for the file system within a volume: on a pool's it would wait for every tenant. */
-  syncFileSystem(fd: number): Promise<void>;
 }
 
 // Numbers of calls that came after 5.1 are the same on every processor; glibc wraps them only from 2.36 on.
@@ -21,6 +19,7 @@ const SYS_FSCONFIG = 431;
 const SYS_FSMOUNT = 432;
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
+const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
 const FSCONFIG_CMD_CREATE = 6;
 const MOUNT_ATTR_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8;
@@ -33,15 +32,17 @@ export function createDetachedMountCalls(libc: LibraryHandle): DetachedMountCall
     "fsconfig",
   );
   const fsmount = asynchronous(libc.func("syscall", "long", ["long", "int", "uint", "uint"]), "fsmount");
-  const syncfs = asynchronous(libc.func("int syncfs(int fd)"), "syncfs");
   const closeSync = libc.func("int close(int fd)");
   const close = asynchronous(closeSync, "close");
   return {
-    async mountDetached(fsType, device) {
-      requireText("fsopen", { fsType, device });
+    async mountDetached(fsType, device, options) {
+      requireText("fsopen", { fsType, device, options: options.join(",") });
       const context = await fsopen(device, SYS_FSOPEN, fsType, FSOPEN_CLOEXEC);
       try {
         await fsconfig(device, SYS_FSCONFIG, context, FSCONFIG_SET_STRING, "source", device, 0);
+        for (const option of options) {
+          await fsconfig(device, SYS_FSCONFIG, context, FSCONFIG_SET_FLAG, option, null, 0);
+        }
         await fsconfig(device, SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, null, null, 0);
         return await fsmount(device, SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID_NODEV_NOEXEC);
       } finally {
@@ -51,10 +52,6 @@ export function createDetachedMountCalls(libc: LibraryHandle): DetachedMountCall
     async closeDetached(fd) {
       requireInteger("close", { fd });
       await close(`fd ${fd}`, fd);
-    },
-    async syncFileSystem(fd) {
-      requireInteger("syncfs", { fd });
-      await syncfs(`fd ${fd}`, fd);
     },
   };
 }

@@ -17,6 +17,8 @@ export interface LoopStatus {
 export interface LoopCalls {
   /** LOOP_CTL_GET_FREE on /dev/loop-control: the number of a device that was free a moment ago. */
   freeLoop(controlFd: number): Promise<number>;
+  /** LOOP_CTL_REMOVE: the device goes with all its settings; `precondition` while it is bound or open. */
+  removeLoop(controlFd: number, number: number): Promise<void>;
   /** LOOP_CONFIGURE (Linux 5.8): everything in one step. `precondition` if somebody else took the device. */
   configureLoop(fd: number, backingFd: number, blockSize: number, flags: number): Promise<void>;
   /** LOOP_GET_STATUS64; `not-found` for a device that is not bound. */
@@ -39,6 +41,7 @@ const LOOP_SET_STATUS64 = 0x4c04;
 const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_SET_CAPACITY = 0x4c07;
 const LOOP_CONFIGURE = 0x4c0a;
+const LOOP_CTL_REMOVE = 0x4c81;
 const LOOP_CTL_GET_FREE = 0x4c82;
 /** sizeof(struct loop_info64) and where its fields are. */
 const INFO_BYTES = 232;
@@ -52,6 +55,7 @@ const NODE_MODE = S_IFBLK | 0o660;
 /** Binds the calls. */
 export function createLoopCalls(libc: LibraryHandle): LoopCalls {
   const ioctl = asynchronous(libc.func("ioctl", "int", ["int", "ulong", "_Inout_ uint8_t *"]), "loop ioctl");
+  const control = asynchronous(libc.func("ioctl", "int", ["int", "ulong", "long"]), "loop control");
   const mknod = asynchronous(libc.func("int mknod(const char *path, uint mode, ulong dev)"), "mknod");
   const onLoop = (fd: number, request: number, buffer: Uint8Array | null) => {
     requireInteger("loop ioctl", { fd });
@@ -63,7 +67,14 @@ export function createLoopCalls(libc: LibraryHandle): LoopCalls {
     return buffer;
   };
   return {
-    freeLoop: (controlFd) => onLoop(controlFd, LOOP_CTL_GET_FREE, null),
+    async freeLoop(controlFd) {
+      requireInteger("loop control", { controlFd });
+      return control("/dev/loop-control", controlFd, LOOP_CTL_GET_FREE, 0);
+    },
+    async removeLoop(controlFd, number) {
+      requireInteger("loop control", { controlFd, number });
+      await control(`loop${number}`, controlFd, LOOP_CTL_REMOVE, number);
+    },
     async configureLoop(fd, backingFd, blockSize, flags) {
       requireInteger("loop ioctl", { backingFd, blockSize, flags });
       const config = Buffer.alloc(CONFIG_BYTES);

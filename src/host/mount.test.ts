@@ -13,6 +13,7 @@ describe("parseMountInfo", () => {
           options: ["ro", "nosuid"],
           fsType: "ext4",
           source: "/dev/vda",
+          superOptions: ["rw", "x"],
         },
       },
     ]);

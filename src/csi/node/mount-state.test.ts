@@ -4,6 +4,7 @@ import { mountsWithin, placeOf } from "./mount-state.ts";
 
 const mount = (mountPoint: string, device: string, root = "/"): MountInfo => ({
   ...{ id: 0, parentId: 0, device, root, mountPoint, options: ["rw"], fsType: "ext4", source: "x" },
+  superOptions: ["rw"],
 });
 const table = [
   mount("/", "8:1"),

@@ -3,13 +3,13 @@
  * containernetworking-plugins in the same run: they take turns, and the table shows medians. Run as root with
  * `make bench ONLY=cni`. Everything happens in network namespaces of its own.
  */
-import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTable } from "../../src/commands/table.ts";
 import { type AgentProcess, startAgentIn } from "../e2e/support/cni-agent.ts";
-import { installClient } from "../e2e/support/cni-client.ts";
+import { installClient, replyText, startStandIn } from "../e2e/support/cni-client.ts";
 import { buildTimer, percentile, type Stage, type TimedCall, Timer } from "./support/cni-calls.ts";
 
 const PODS = 16;
@@ -194,9 +194,26 @@ async function clientAlone(): Promise<string[]> {
     nothing.map((one) => one.ms),
     0.5,
   );
-  const memory = Math.max(...timings.map(({ memoryKiB }) => memoryKiB));
+  const memory = await clientMemoryKiB();
   const verdict = p50 < 2 && memory < 2048 ? "" : "above 2 ms or 2 MiB";
   return [`${p50.toFixed(2)} ms`, `${startMs.toFixed(2)} ms`, `${memory} KiB`, verdict];
+}
+
+/** Of a client that waits for its answer. The kernel's own account of so small a process is too coarse: its pages are counted. */
+async function clientMemoryKiB(): Promise<number> {
+  const socket = join(directory, "memory.sock");
+  let pages = "";
+  const child = spawn(client, { env: { CNI_COMMAND: "ADD" }, stdio: ["pipe", "ignore", "inherit"] });
+  const standIn = await startStandIn(socket, {
+    onCall: (connection) => {
+      pages = readFileSync(`/proc/${child.pid}/smaps_rollup`, "utf8");
+      connection.end(replyText(0, "{}"));
+    },
+  });
+  child.stdin.end(JSON.stringify({ socket }));
+  await new Promise((resolve) => child.once("exit", resolve));
+  await standIn.stop();
+  return Number(/^Rss:\s+(\d+)/m.exec(pages)?.[1]);
 }
 
 function setUp(): void {

@@ -21,7 +21,6 @@ export interface TimedCall {
 export interface Timing {
   readonly ms: number;
   readonly exitCode: number;
-  readonly memoryKiB: number;
   readonly printed: string;
 }
 
@@ -69,11 +68,10 @@ export class Timer {
     const timings: Timing[] = [];
     for (const { command, id } of calls) {
       const { value } = await this.#answers.next();
-      const [ns, exitCode, memoryKiB, ...printed] = String(value).split(" ");
+      const [ns, exitCode, ...printed] = String(value).split(" ");
       const timing = {
         ms: Number(ns) / 1e6,
         exitCode: Number(exitCode),
-        memoryKiB: Number(memoryKiB),
         printed: printed.join(" "),
       };
       if (timing.exitCode !== 0) throw new Error(`${command} of ${id} failed: ${timing.printed}`);

@@ -2,7 +2,7 @@
  * Runs CNI plugins as a runtime does, and measures only that: a process of Node.js takes longer to start another than a plugin
  * takes for its work. Each line on stdin is a call: the command, container, namespace, extra runtime configuration as JSON members
  * or "-", then for each plugin of the chain its program and the file with its configuration, without the last brace. Each call's
- * line on stdout: nanoseconds, exit code, the first process's greatest memory in KiB, what the last one printed.
+ * line on stdout: nanoseconds, exit code, what the last one printed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,9 +32,8 @@ static size_t load(const char *path, char *to, size_t room) {
   return size > 0 ? (size_t)size : 0;
 }
 
-static int call(char *program, size_t size, long *memory) {
+static int call(char *program, size_t size) {
   int in[2], out[2], status;
-  struct rusage used;
   char *argv[] = {program, NULL};
   pid_t pid;
   posix_spawn_file_actions_t actions;
@@ -52,9 +50,8 @@ static int call(char *program, size_t size, long *memory) {
   for (ssize_t part; (part = read(out[0], result + got, sizeof result - 1 - got)) > 0;) got += (size_t)part;
   result[got] = 0;
   close(out[0]);
-  wait4(pid, &status, 0, &used);
+  waitpid(pid, &status, 0);
   posix_spawn_file_actions_destroy(&actions);
-  if (*memory == 0) *memory = used.ru_maxrss;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
@@ -69,7 +66,6 @@ int main(void) {
     setenv("CNI_CONTAINERID", field[1], 1);
     setenv("CNI_NETNS", field[2], 1);
     int code = 0, add = strcmp(field[0], "ADD") == 0, plugins = (fields - 4) / 2;
-    long memory = 0;
     result[0] = 0;
     long long before = now();
     for (int done = 0; done < plugins && code == 0; done++) {
@@ -78,11 +74,11 @@ int main(void) {
       if (strcmp(field[3], "-") != 0) size += (size_t)sprintf(conf + size, ",%s", field[3]);
       if (add && done > 0) size += (size_t)sprintf(conf + size, ",\"prevResult\":%s", result);
       conf[size++] = '}';
-      code = call(field[at], size, &memory);
+      code = call(field[at], size);
     }
     long long took = now() - before;
     for (char *at = result; *at; at++) if (*at == '\n') *at = ' ';
-    printf("%lld %d %ld %.400s\n", took, code, memory, result);
+    printf("%lld %d %.400s\n", took, code, result);
     fflush(stdout);
   }
   return 0;

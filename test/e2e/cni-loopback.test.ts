@@ -42,7 +42,9 @@ describe("as containerd calls it", () => {
     const expected = call(reference, "ADD", other, conf(cniVersion));
     expect([answer.status, expected.status]).toEqual([0, 0]);
     const withOwn = expected.stdout.replaceAll(other, own);
-    expect(JSON.parse(answer.stdout)).toEqual(JSON.parse(withOwn));
+    // The specifications before 1.0.0 demand a `version` in addresses, which the reference leaves out.
+    const known = (text: string) => JSON.parse(text.replaceAll(/"version":"[46]",/g, "")) as object;
+    expect(known(answer.stdout)).toEqual(known(withOwn));
     const pinged = execFileSync("ip", ["netns", "exec", own, "busybox", "ping", "-c", "1", "127.0.0.1"]);
     expect(pinged.toString()).toContain("1 packets received");
   });

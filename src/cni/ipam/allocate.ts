@@ -13,7 +13,7 @@ import type { Staging } from "../state/claim.ts";
 import type { AttachmentKey, NetworkPaths } from "../state/paths.ts";
 import type { Undo } from "../undo.ts";
 import { contains, formatAddress, type IpNetwork, parseAddress } from "./address.ts";
-import { runDelegate } from "./delegate.ts";
+import { runDelegate, wasNotFound } from "./delegate.ts";
 import { addForeign, delForeign, recordedIpam } from "./foreign.ts";
 import { claimLease, commitLease, findLeases, readLease, releaseLease } from "./leases.ts";
 
@@ -58,12 +58,18 @@ async function allocateForeign(
   { type }: DelegatedIpam,
 ): Promise<Allocation> {
   const { deps, request, signal, log } = context;
+  let ran = true;
   // A failed ADD is followed by the plugin's own DEL as well (SPEC.md, "Delegated plugins").
   undo.register(async () => {
-    const ipam = recordedIpam(request);
+    const ipam = ran ? recordedIpam(request) : undefined;
     if (ipam) await delForeign(deps, { ipam, key: attachment, netns: attachment.netns });
   });
-  return addForeign(deps, { ...request, type, signal, log });
+  try {
+    return await addForeign(deps, { ...request, type, signal, log });
+  } catch (error) {
+    ran = !wasNotFound(error);
+    throw error;
+  }
 }
 
 async function allocateOwn(options: AllocateOptions, ipam: OwnIpam): Promise<Allocation> {
@@ -150,9 +156,18 @@ export async function release(options: ReleaseOptions): Promise<string[]> {
   for (const address of record?.ipam ? [] : await leasedTo(files, { paths, key, found })) {
     if (await releaseLease({ files, clock, paths, address }, key)) freed.push(address);
   }
-  const ipam = record ? record.ipam : fallback;
-  if (ipam) await delForeign(deps, { ipam, key, netns: record?.netns ?? "" });
+  if (record?.ipam) await delForeign(deps, { ipam: record.ipam, key, netns: record.netns });
+  else if (fallback && !record) await delUnrecorded(deps, fallback, key);
   return record?.ipam ? [...record.addresses] : freed;
+}
+
+/** What a plugin that is not installed has leased cannot be known, and must not keep a pod of which we know nothing. */
+async function delUnrecorded(deps: CniDeps, ipam: RecordedIpam, key: AttachmentKey): Promise<void> {
+  try {
+    await delForeign(deps, { ipam, key, netns: "" });
+  } catch (error) {
+    if (!wasNotFound(error)) throw error;
+  }
 }
 
 async function leasedTo(

@@ -78,7 +78,15 @@ async function findPlugin(files: Effects["files"], { type, env }: DelegateCall):
     if (found?.kind === "file" || found?.kind === "symlink") return join(directory, type);
   }
   const where = path === "" ? "CNI_PATH is not set" : `there is none in CNI_PATH (${shorten(path)})`;
-  throw failure(type, "invalid", `ipam.type is "${type}", but ${where}: install the plugin there`);
+  const message = `ipam.type is "${type}", but ${where}: install the plugin there`;
+  throw new TrivetError({ kind: "invalid", op: findOp, subject: type, message });
+}
+
+const findOp = "ipam.find";
+
+/** Whether the plugin did not even begin, since there is none. */
+export function wasNotFound(error: unknown): boolean {
+  return isKind(error, "invalid") && error.op === findOp;
 }
 
 function parseAnswer(stdout: string): JsonObject | undefined {

@@ -28,13 +28,19 @@ export interface WireCapacityRange {
   readonly limit_bytes: string;
 }
 
+/** VolumeContentSource: one `oneof`. */
+export interface WireContentSource {
+  readonly snapshot: { readonly snapshot_id: string } | null;
+  readonly volume: { readonly volume_id: string } | null;
+}
+
 /** The request of external-provisioner for a claim. */
 export interface CreateVolumeRequest {
   readonly name: string;
   readonly capacity_range: WireCapacityRange | null;
   readonly volume_capabilities: readonly WireCapability[];
   readonly parameters: WireMap;
-  readonly volume_content_source: object | null;
+  readonly volume_content_source: WireContentSource | null;
   readonly accessibility_requirements: {
     readonly requisite: readonly WireTopology[];
     readonly preferred: readonly WireTopology[];
@@ -68,4 +74,29 @@ export interface NodePublishVolumeRequest {
 export interface NodeUnpublishVolumeRequest {
   readonly volume_id: string;
   readonly target_path: string;
+}
+
+/** The request of external-snapshotter for a VolumeSnapshot. */
+export interface CreateSnapshotRequest {
+  readonly source_volume_id: string;
+  readonly name: string;
+  readonly parameters: WireMap;
+}
+
+/** The request of external-snapshotter for a VolumeSnapshotContent that is to go. */
+export interface DeleteSnapshotRequest {
+  readonly snapshot_id: string;
+}
+
+/** Numbers of a page of a list, and filters; empty texts for all. */
+export interface ListSnapshotsRequest {
+  readonly max_entries: number;
+  readonly starting_token: string;
+  readonly source_volume_id: string;
+  readonly snapshot_id: string;
+}
+
+/** One snapshot, by its id. */
+export interface GetSnapshotRequest {
+  readonly snapshot_id: string;
 }

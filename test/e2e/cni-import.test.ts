@@ -27,7 +27,7 @@ function bridge(command: string, pod: string, range: Json = {}): Json {
     type: "bridge",
     bridge: "cni0",
     isGateway: true,
-    ipam: ipam(),
+    ipam: ipam(range),
   };
   const argv = ["netns", "exec", world.name("node"), join(plugins, "bridge")];
   const { status, stdout, stderr } = spawnSync("ip", argv, {

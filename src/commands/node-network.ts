@@ -77,7 +77,8 @@ function startRoutes({ cni }: NodeConfig, host: NodeHost, { log, metrics }: Obse
   );
   return keepNodeRoutes({
     ...{ netlink: host.cni.netlink, clock: host.cni.clock, log, staticRoutes: cni.nodeRoutes },
-    awaitsNodes: host.cluster !== undefined && cni.routesFromNodes,
+    // With nothing to go by, nothing is removed either: another agent of this host may have made it.
+    awaitsNodes: cni.routesFromNodes && (host.cluster !== undefined || cni.nodeRoutes.length === 0),
     observer: {
       pass({ installed, skipped, conflicts, refused }) {
         count(installed, "installed");

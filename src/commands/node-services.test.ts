@@ -1,11 +1,12 @@
 /** The node's services together: on real sockets and files, and the tests' fakes of mounts and the network. */
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createFakeNode } from "../../test/fakes/cni-node.ts";
+import { startFakeApiServer } from "../../test/fakes/kube/api-server.ts";
 import { createCsiClient } from "../../test/fakes/kubelet/csi-client.ts";
 import { watchPlugins } from "../../test/fakes/kubelet/plugin-watcher.ts";
 import { createFakeMounts } from "../../test/fakes/mount.ts";
@@ -89,6 +90,30 @@ describe("the node's services", () => {
     await services.stop({ timeoutMs: 1_000 });
     await watcher.waitFor("local.csi.trivet.dev", "gone");
     await watcher.stop();
+  });
+
+  it("put this node's podCIDRs on file, count routes, and go on when the API server is lost", async () => {
+    const server = await startFakeApiServer();
+    server.put({ name: "node-1", podCIDRs: ["10.42.1.0/24"], internalIps: ["192.0.2.1"] });
+    server.put({ name: "node-2", podCIDRs: ["10.42.2.0/24"], internalIps: ["198.51.100.7"] });
+    const cluster = { server: server.url, credentials: async () => ({}) };
+    const cniHost = { ...host.cni, files: host.csi.files };
+    const settings = await config({ "node.csi.enabled": false, "node.cni.cacheDir": join(root, "cache") });
+    const services = await startNodeServices(settings, { ...host, cni: cniHost, cluster }, silentLog);
+    await vi.waitFor(async () => {
+      expect(await readFile(join(root, "cni/pod-cidrs.json"), "utf8")).toBe(
+        '{"podCIDRs":["10.42.1.0/24"]}\n',
+      );
+      const metrics = await get(settings, "/metrics");
+      expect(metrics).toContain('trivet_cni_node_routes{state="skipped"} 1');
+      expect(metrics).toContain('trivet_kube_watch_restarts_total{reason="start"} 1');
+      expect(metrics).toMatch(/trivet_kube_last_heard_timestamp_seconds \d/);
+      expect(metrics).toContain("trivet_cni_underlay_mtu 1450");
+    });
+    await server.stop();
+    expect(await get(settings, "/readyz")).toBe("ok\n");
+    expect(await isLiveSocket(settings.cni.socket)).toBe(true);
+    await services.stop({ timeoutMs: 1_000 });
   });
 
   it("leave nothing running if one of them cannot start", async () => {

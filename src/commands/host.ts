@@ -9,6 +9,9 @@ import { createCopier } from "../host/copy-tree.ts";
 import { holdName } from "../host/exclusive.ts";
 import { createFiles } from "../host/files.ts";
 import { createFreezer } from "../host/freeze.ts";
+import { createImageFiles } from "../host/image-file.ts";
+import { createLoops } from "../host/loop.ts";
+import { createImageFileSystems } from "../host/mkfs.ts";
 import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
 import { createNetns } from "../host/netns.ts";
@@ -47,11 +50,15 @@ export async function createCniDeps(syscalls: Syscalls = createSyscalls()): Prom
 /** gRPC is loaded here and not at the top: the CNI plugin builds its effects without it. */
 export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
   const { serveGrpc } = await import("../host/grpc.ts");
+  const { createExec } = await import("../host/exec.ts");
   return {
     files: createFiles(syscalls),
     mounts: createMounts(syscalls),
     quota: createProjectQuota(syscalls),
     btrfs: createBtrfs(syscalls),
+    loops: createLoops(syscalls),
+    images: createImageFiles(syscalls),
+    imageFileSystems: createImageFileSystems(createExec(process.env.PATH ?? SYSTEM_PATH), syscalls),
     copier: createCopier(syscalls),
     freezer: createFreezer(syscalls, { path: process.env.PATH ?? SYSTEM_PATH }),
     clock: createClock(),

@@ -6,6 +6,9 @@ import type { HoldName } from "../host/exclusive.ts";
 import type { Files } from "../host/files.ts";
 import type { Freezer } from "../host/freeze.ts";
 import type { ServeGrpc } from "../host/grpc.ts";
+import type { ImageFiles } from "../host/image-file.ts";
+import type { Loops } from "../host/loop.ts";
+import type { ImageFileSystems } from "../host/mkfs.ts";
 import type { Mounts } from "../host/mount.ts";
 import type { ProjectQuota } from "../host/quota.ts";
 
@@ -15,6 +18,9 @@ export interface CsiDeps {
   readonly mounts: Mounts;
   readonly quota: ProjectQuota;
   readonly btrfs: Btrfs;
+  readonly loops: Loops;
+  readonly images: ImageFiles;
+  readonly imageFileSystems: ImageFileSystems;
   readonly copier: Copier;
   readonly freezer: Freezer;
   readonly clock: Clock;

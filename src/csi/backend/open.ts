@@ -11,6 +11,7 @@ import type { VolumeRecord } from "../volume/record.ts";
 import type { Backend, BackendName } from "./backend.ts";
 import { createBtrfsBackend } from "./btrfs.ts";
 import { createDirectoryBackend } from "./directory.ts";
+import { createImageBackend } from "./image.ts";
 import { type ProbeFinding, probeBackend } from "./probe.ts";
 import { createQuotaBackend } from "./quota.ts";
 import { createProjectIds, type ProjectIds } from "./quota-ids.ts";
@@ -47,6 +48,8 @@ const makers: Partial<Record<BackendName, Make>> = {
   quota: (deps, { layout }, { backend, how }) =>
     createQuotaBackend(deps, { root: layout.root, how: backend === "quota" ? how : "project quota" }),
   btrfs: (deps) => createBtrfsBackend(deps),
+  image: (deps, { config, log }) =>
+    createImageBackend(deps, { preallocate: config.preallocate ?? true, log }),
 };
 
 /** The real ones; tests that need no more than directories use them too. */

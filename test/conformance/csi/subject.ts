@@ -12,9 +12,13 @@ import { createBtrfs } from "../../../src/host/btrfs.ts";
 import { createClock } from "../../../src/host/clock.ts";
 import { createCopier } from "../../../src/host/copy-tree.ts";
 import { holdName } from "../../../src/host/exclusive.ts";
+import { createExec } from "../../../src/host/exec.ts";
 import { createFiles, type Files } from "../../../src/host/files.ts";
 import { createFreezer } from "../../../src/host/freeze.ts";
 import { serveGrpc } from "../../../src/host/grpc.ts";
+import { createImageFiles } from "../../../src/host/image-file.ts";
+import { createLoops } from "../../../src/host/loop.ts";
+import { createImageFileSystems } from "../../../src/host/mkfs.ts";
 import type { Mounts } from "../../../src/host/mount.ts";
 import { createProjectQuota } from "../../../src/host/quota.ts";
 import { createSyscalls } from "../../../src/host/syscall.ts";
@@ -75,6 +79,9 @@ async function start(
       mounts,
       quota: createProjectQuota(syscalls),
       btrfs: createBtrfs(syscalls),
+      loops: createLoops(syscalls),
+      images: createImageFiles(syscalls),
+      imageFileSystems: createImageFileSystems(createExec("/usr/sbin:/usr/bin:/sbin:/bin"), syscalls),
       copier: createCopier(syscalls),
       freezer: createFreezer(syscalls, { path: "/usr/sbin:/usr/bin" }),
       clock: createClock(),

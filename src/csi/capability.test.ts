@@ -8,15 +8,26 @@ const wire = (mode: string, flags: string[] = [], more: object = {}): WireCapabi
   access_mode: { mode },
 });
 
+const group = "c.mount.volume_mount_group";
+
 describe("parseCapability", () => {
   test.each([
-    ["SINGLE_NODE_WRITER", [], false, ["nosuid", "nodev"]],
-    ["SINGLE_NODE_READER_ONLY", [], true, ["nosuid", "nodev"]],
-    ["SINGLE_NODE_SINGLE_WRITER", ["ro"], true, ["nosuid", "nodev"]],
-    ["SINGLE_NODE_MULTI_WRITER", ["noexec", "nodev", "noexec"], false, ["nosuid", "nodev", "noexec"]],
-    ["SINGLE_NODE_WRITER", ["noatime", "nodiratime"], false, ["nosuid", "nodev", "noatime", "nodiratime"]],
+    ["SINGLE_NODE_WRITER", [], false, []],
+    ["SINGLE_NODE_READER_ONLY", [], true, []],
+    ["SINGLE_NODE_SINGLE_WRITER", ["ro"], true, []],
+    ["SINGLE_NODE_MULTI_WRITER", ["noexec", "nodev", "noexec"], false, ["noexec", "nodev"]],
+    ["SINGLE_NODE_WRITER", ["noatime", "nodiratime"], false, ["noatime", "nodiratime"]],
   ])("reads %s with %j", (mode, flags, readOnly, expected) => {
-    expect(parseCapability("c", wire(mode, flags))).toEqual({ accessMode: mode, readOnly, flags: expected });
+    expect(parseCapability("c", wire(mode, flags))).toEqual({
+      ...{ access: "mount", accessMode: mode, readOnly, flags: expected },
+    });
+  });
+
+  test("reads a block device, a file system and a group", () => {
+    const block = { block: {}, mount: null, access_mode: { mode: "SINGLE_NODE_WRITER" } };
+    expect(parseCapability("c", block)).toMatchObject({ access: "block", flags: [] });
+    const mounted = wire("SINGLE_NODE_WRITER", [], { fs_type: "xfs", volume_mount_group: "4294967294" });
+    expect(parseCapability("c", mounted)).toMatchObject({ fsType: "xfs", group: 4_294_967_294 });
   });
 
   test.each<[string, WireCapability, string]>([
@@ -25,14 +36,13 @@ describe("parseCapability", () => {
       { block: null, mount: null, access_mode: { mode: "SINGLE_NODE_WRITER" } },
       "c.access_type",
     ],
-    ["block", { block: {}, mount: null, access_mode: { mode: "SINGLE_NODE_WRITER" } }, "c.block"],
     ["no access mode", { ...wire(""), access_mode: null }, "c.access_mode"],
     ["an unknown access mode", wire("UNKNOWN"), "c.access_mode"],
     ["a mode of many nodes", wire("MULTI_NODE_MULTI_WRITER"), "c.access_mode"],
     ["suid", wire("SINGLE_NODE_WRITER", ["suid"]), "c.mount.mount_flags[0]"],
     ["an option with a value", wire("SINGLE_NODE_WRITER", ["ro", "context=x"]), "c.mount.mount_flags[1]"],
-    ["a file system", wire("SINGLE_NODE_WRITER", [], { fs_type: "xfs" }), "c.mount.fs_type"],
-    ["a group", wire("SINGLE_NODE_WRITER", [], { volume_mount_group: "7" }), "c.mount.volume_mount_group"],
+    ["a group by name", wire("SINGLE_NODE_WRITER", [], { volume_mount_group: "wheel" }), group],
+    ["no group", wire("SINGLE_NODE_WRITER", [], { volume_mount_group: "4294967295" }), group],
   ])("refuses %s by the name of the field", (_, capability, subject) => {
     expect(() => parseCapability("c", capability)).toThrow(
       expect.objectContaining({ kind: "invalid", subject }),

@@ -14,7 +14,20 @@ describe("parseCapacityRange and sizeOfNew", () => {
     [range("0", "9"), 9],
     [range("0", String(2 ** 40)), 2 ** 30],
   ])("%j becomes %d bytes", (wire, expected) => {
-    expect(sizeOfNew(parseCapacityRange(wire))).toBe(expected);
+    expect(sizeOfNew(parseCapacityRange(wire), { minimumBytes: 1, granularityBytes: 1 })).toBe(expected);
+  });
+
+  test.each([
+    [range("5"), 8],
+    [range("8"), 8],
+    [range("9", "12"), 12],
+    [range("0", "11"), 8],
+    [range("5", "7"), "range"],
+    [range("0", "7"), "range"],
+  ])("%j of volumes in steps of 4 bytes from 8 on becomes %s", (wire, expected) => {
+    const size = () => sizeOfNew(parseCapacityRange(wire), { minimumBytes: 8, granularityBytes: 4 });
+    if (typeof expected === "number") expect(size()).toBe(expected);
+    else expect(size).toThrow(expect.objectContaining({ kind: expected }));
   });
 
   test.each([

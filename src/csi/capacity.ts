@@ -12,6 +12,12 @@ export interface CapacityRange {
   readonly limitBytes: number;
 }
 
+/** What volumes of one kind can be. */
+export interface Sizes {
+  readonly minimumBytes: number;
+  readonly granularityBytes: number;
+}
+
 /** Throws `invalid` for a range that nothing can meet, `range` for sizes beyond 8 PiB, which no node disk has. */
 export function parseCapacityRange(range: WireCapacityRange | null): CapacityRange {
   const requiredBytes = parseBytes("capacity_range.required_bytes", range?.required_bytes ?? "0");
@@ -36,10 +42,29 @@ function parseBytes(field: string, text: string): number {
   return bytes;
 }
 
-/** The size of a new volume: exactly what is required, so that the answer never differs from the request. */
-export function sizeOfNew({ requiredBytes, limitBytes }: CapacityRange): number {
-  if (requiredBytes !== 0) return requiredBytes;
-  return limitBytes === 0 ? DEFAULT_SIZE_BYTES : Math.min(DEFAULT_SIZE_BYTES, limitBytes);
+/**
+ * The size of a new volume: what is required, where the kind of the volume allows that exactly, else the next size that it
+ * does allow; `range` where that is beyond the limit.
+ */
+export function sizeOfNew(range: CapacityRange, sizes: Sizes): number {
+  const { requiredBytes, limitBytes } = range;
+  const wanted =
+    requiredBytes || (limitBytes === 0 ? DEFAULT_SIZE_BYTES : Math.min(DEFAULT_SIZE_BYTES, limitBytes));
+  const rounded = roundUp(wanted, sizes);
+  if (isWithinRange(rounded, range)) return rounded;
+  // Nothing was required: what is below the limit will do.
+  const below = Math.floor(limitBytes / sizes.granularityBytes) * sizes.granularityBytes;
+  if (requiredBytes === 0 && below >= sizes.minimumBytes) return below;
+  throw refusal(
+    "range",
+    "capacity_range",
+    `capacity_range ends at ${limitBytes} bytes, and the smallest volume of its kind from ${wanted} on has ${rounded}`,
+  );
+}
+
+/** The smallest size from `bytes` on that a volume can have. */
+export function roundUp(bytes: number, { minimumBytes, granularityBytes }: Sizes): number {
+  return Math.ceil(Math.max(bytes, minimumBytes) / granularityBytes) * granularityBytes;
 }
 
 /** Whether a volume of this size is what the range asks for (CreateVolume of a name that exists). */

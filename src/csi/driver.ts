@@ -7,17 +7,23 @@ import { createController } from "./controller.ts";
 import type { CsiDeps } from "./deps.ts";
 import { createIdentity } from "./identity.ts";
 import { createKeyedLock } from "./keyed-lock.ts";
+import type { InlineSettings } from "./node/inline.ts";
 import { createNode } from "./node.ts";
-import type { PoolConfig } from "./pool/config.ts";
+import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import { createPools } from "./pool/pools.ts";
 import { refusal } from "./refusal.ts";
+import type { VolumeRecord } from "./volume/record.ts";
 
 /** Everything that a driver is made of. */
 export interface DriverOptions {
   readonly nodeId: string;
   readonly driverVersion: string;
   readonly pools: readonly PoolConfig[];
+  /** How a pool is chosen where a class leaves it open. */
+  readonly poolChoice?: PoolChoice;
+  /** What inline volumes of pods may be; absent where there are to be none. */
+  readonly inline?: InlineSettings;
   /** The kubelet's directory: targets lie below it, and nowhere else. */
   readonly kubeletRoot: string;
   /** Where the identities of the pools are remembered. Must outlive a reboot. */
@@ -40,17 +46,9 @@ export interface Driver {
 /** Methods of the specification that this driver refuses; its capabilities say the same. */
 const notOffered: Readonly<Record<string, readonly string[]>> = {
   Controller: [
-    ...[
-      "ControllerPublishVolume",
-      "ControllerUnpublishVolume",
-      "ListVolumes",
-      "GetCapacity",
-      "CreateSnapshot",
-    ],
-    ...["DeleteSnapshot", "ListSnapshots", "GetSnapshot", "ControllerExpandVolume", "ControllerGetVolume"],
-    "ControllerModifyVolume",
+    ...["ControllerPublishVolume", "ControllerUnpublishVolume", "ControllerExpandVolume"],
+    ...["CreateSnapshot", "DeleteSnapshot", "ListSnapshots", "GetSnapshot", "ControllerModifyVolume"],
   ],
-  Node: ["NodeStageVolume", "NodeUnstageVolume", "NodeGetVolumeStats", "NodeExpandVolume"],
 };
 
 /** Throws `invalid` for a node id or for pools that cannot be used. */
@@ -58,12 +56,22 @@ export function createDriver(options: DriverOptions): Driver {
   const { deps, log, nodeId, driverVersion, kubeletRoot, stateDir } = options;
   const lock = createKeyedLock();
   const openBackends = createOpenBackends(deps);
-  const pools = createPools({ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld }, options.pools);
+  const inlineFound: VolumeRecord[] = [];
+  const pools = createPools(
+    {
+      ...{ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld },
+      ...(options.poolChoice ? { choice: options.poolChoice } : {}),
+      onVolume: (record) => void (record.ephemeral && inlineFound.push(record)),
+    },
+    options.pools,
+  );
+  const shared = { ...deps, log, pools, lock, nodeId };
+  const node = createNode({ ...shared, kubeletRoot, inline: options.inline });
   let ready = false;
   const services: Readonly<Record<string, Readonly<Record<string, Handler<never>>>>> = {
     Identity: createIdentity({ driverVersion, isReady: () => ready }),
-    Controller: createController({ ...deps, pools, lock, nodeId }),
-    Node: createNode({ ...deps, pools, lock, nodeId, kubeletRoot }),
+    Controller: createController(shared),
+    Node: node.handlers,
   };
   const edge = { ...deps, log, ...(options.onCall ? { onCall: options.onCall } : {}) };
   const wrap = (service: string, method: string, handler: Handler<never>): [string, UnaryHandler] => [
@@ -79,6 +87,7 @@ export function createDriver(options: DriverOptions): Driver {
     handlers: Object.fromEntries(handlers),
     async scan() {
       await pools.openAll();
+      await node.sweep(inlineFound.splice(0));
       ready = true;
     },
     pools: pools.status,

@@ -14,9 +14,12 @@ export function createIdentity({ driverVersion, isReady }: IdentityOptions) {
   return {
     GetPluginInfo: async () => ({ name: driverName, vendor_version: driverVersion }),
     GetPluginCapabilities: async () => ({
-      capabilities: ["CONTROLLER_SERVICE", "VOLUME_ACCESSIBILITY_CONSTRAINTS"].map((type) => ({
-        service: { type },
-      })),
+      capabilities: [
+        { service: { type: "CONTROLLER_SERVICE" } },
+        { service: { type: "VOLUME_ACCESSIBILITY_CONSTRAINTS" } },
+        // Done by the node alone: one external-resizer serves all nodes, and only updates the claim.
+        { volume_expansion: { type: "ONLINE" } },
+      ],
     }),
     // Not ready is an answer, not an error (specification, "Probe"); an unavailable pool does not make us unready:
     // a restart would not bring its disk back.

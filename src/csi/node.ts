@@ -1,93 +1,208 @@
 /** The Node service: shows volumes to pods and takes them away again. */
-import type { Files } from "../host/files.ts";
-import type { Mounts } from "../host/mount.ts";
 import type { Call, Handler } from "./call.ts";
 import { parseCapability } from "./capability.ts";
-import type { KeyedLock } from "./keyed-lock.ts";
-import { publish, unpublish } from "./node/publish.ts";
-import { parseTarget, type Target } from "./node/target.ts";
-import { dataDirectory } from "./pool/layout.ts";
-import type { Pools } from "./pool/pools.ts";
+import { expandHandler } from "./node/expand.ts";
+import { hide } from "./node/hide.ts";
+import { createInlineVolumes, type InlineDeps } from "./node/inline.ts";
+import { mountsWithin, showsSource } from "./node/mount-state.ts";
+import { publish } from "./node/publish.ts";
+import { shownVolume } from "./node/shown-volume.ts";
+import { stage } from "./node/stage.ts";
+import { statsHandler } from "./node/stats.ts";
+import { createTargetResolver, removeTarget, type TargetResolver } from "./node/target.ts";
+import { volumeOfMountRoot } from "./pool/layout.ts";
+import type { FoundVolume } from "./pool/pools.ts";
 import { invalid, refusal } from "./refusal.ts";
 import { nodeTopology } from "./topology.ts";
-import { parseVolumeId } from "./volume/id.ts";
-import { isMissing } from "./volume/read.ts";
-import type { NodePublishVolumeRequest, NodeUnpublishVolumeRequest } from "./wire.ts";
+import { parseVolumeId, type VolumeId } from "./volume/id.ts";
+import type {
+  NodePublishVolumeRequest,
+  NodeStageVolumeRequest,
+  NodeUnpublishVolumeRequest,
+  NodeUnstageVolumeRequest,
+  WireCapability,
+} from "./wire.ts";
 
-/** `nodeId` is the name of the node; `kubeletRoot` the only place where targets may lie. */
-export interface NodeDeps {
-  readonly files: Files;
-  readonly mounts: Mounts;
-  readonly pools: Pools;
-  readonly lock: KeyedLock;
-  readonly nodeId: string;
+/** `kubeletRoot` is the only place where staging paths and targets may lie. */
+export interface NodeDeps extends InlineDeps {
   readonly kubeletRoot: string;
 }
+
+/** With what the handlers share. */
+type Shared = NodeDeps & {
+  readonly targets: TargetResolver;
+  readonly inlineVolumes: ReturnType<typeof createInlineVolumes>;
+};
+
+const capabilities = [
+  ...["STAGE_UNSTAGE_VOLUME", "GET_VOLUME_STATS", "EXPAND_VOLUME", "VOLUME_CONDITION"],
+  ...["SINGLE_NODE_MULTI_WRITER", "VOLUME_MOUNT_GROUP"],
+];
 
 /** The handlers of the service by method; what is missing here is refused by `driver.ts`. */
 export function createNode(deps: NodeDeps) {
   const topology = nodeTopology(deps.nodeId);
+  const targets = createTargetResolver(deps.files, deps.kubeletRoot);
+  const shared: Shared = { ...deps, targets, inlineVolumes: createInlineVolumes(deps) };
   return {
-    NodePublishVolume: publishHandler(deps),
-    NodeUnpublishVolume: unpublishHandler(deps),
-    NodeGetCapabilities: async () => ({ capabilities: [{ rpc: { type: "SINGLE_NODE_MULTI_WRITER" } }] }),
-    NodeGetInfo: async () => ({ node_id: deps.nodeId, accessible_topology: topology }),
-  } satisfies Record<string, Handler<never>>;
+    handlers: {
+      NodeStageVolume: stageHandler(shared),
+      NodeUnstageVolume: unstageHandler(shared),
+      NodePublishVolume: publishHandler(shared),
+      NodeUnpublishVolume: unpublishHandler(shared),
+      NodeGetVolumeStats: statsHandler(shared),
+      NodeExpandVolume: expandHandler(shared),
+      NodeGetCapabilities: async () => ({ capabilities: capabilities.map((type) => ({ rpc: { type } })) }),
+      NodeGetInfo: async () => ({ node_id: deps.nodeId, accessible_topology: topology }),
+    } satisfies Record<string, Handler<never>>,
+    /** Removes inline volumes of pods that are gone. Never throws. */
+    sweep: shared.inlineVolumes.sweep,
+  };
 }
 
-function publishHandler(deps: NodeDeps) {
-  return async (request: NodePublishVolumeRequest, call: Call) => {
-    const { volume_id, target_path, volume_capability } = request;
+function stageHandler(deps: Shared) {
+  return async (request: NodeStageVolumeRequest, call: Call) => {
+    const { volume_id, staging_target_path } = request;
     if (volume_id === "") throw invalid("volume_id", "is missing");
-    if (target_path === "") throw invalid("target_path", "is missing");
-    if (!volume_capability) throw invalid("volume_capability", "is missing");
-    const capability = parseCapability("volume_capability", volume_capability);
-    const target = await locate(deps, target_path);
-    const id = parseVolumeId(volume_id);
-    if (!id) throw unknown(volume_id);
-    call.about(id);
-    await deps.lock.run([id, target.path], async () => {
-      const found = await deps.pools.find(id);
-      if (!found) throw unknown(volume_id);
-      const source = dataDirectory(found.pool.layout, id);
-      await requireDirectory(deps.files, source);
+    if (staging_target_path === "") throw invalid("staging_target_path", "is missing");
+    const capability = parseCapability("volume_capability", required(request.volume_capability));
+    const staging = await deps.targets.resolve("staging_target_path", staging_target_path);
+    const id = requireId(volume_id, call);
+    await deps.lock.run([id, staging.path], async () => {
+      const volume = shownVolume(await requireVolume(deps, id));
       call.check();
-      await publish(deps, { source, target, capability, readOnly: request.readonly });
+      await stage(deps, { volume, staging, capability });
     });
     return {};
   };
 }
 
-function unpublishHandler(deps: NodeDeps) {
-  return async ({ volume_id, target_path }: NodeUnpublishVolumeRequest, call: Call) => {
+function unstageHandler(deps: Shared) {
+  return async ({ volume_id, staging_target_path }: NodeUnstageVolumeRequest, call: Call) => {
     if (volume_id === "") throw invalid("volume_id", "is missing");
-    if (target_path === "") throw invalid("target_path", "is missing");
-    const target = await locate(deps, target_path);
+    if (staging_target_path === "") throw invalid("staging_target_path", "is missing");
+    const { path } = await deps.targets.resolve("staging_target_path", staging_target_path);
     const id = parseVolumeId(volume_id);
     if (id) call.about(id);
-    // Neither the pool nor the volume need be there: a mount is to go also when its disk has died.
-    await deps.lock.run([volume_id, target.path], () => unpublish(deps, volume_id, target));
+    await deps.lock.run([volume_id, path], async () => {
+      const find = () => findQuietly(deps, id);
+      const shown = await hide(deps, {
+        volumeId: volume_id,
+        ownId: id,
+        path,
+        findShows: () => showsOf(deps, find),
+      });
+      // A directory needs nothing more, and its pool may be away.
+      if (shown.some(({ root }) => volumeOfMountRoot(root) === id)) return;
+      const found = await find();
+      if (found) await detachUnused(deps, found);
+    });
+    // The staging directory is the kubelet's: it made it, and it takes it away.
     return {};
   };
 }
 
-async function locate({ files, kubeletRoot }: NodeDeps, path: string): Promise<Target> {
-  const realRoot = await files.realPath(kubeletRoot).catch((error: Error) => {
-    throw refusal(
-      "precondition",
-      kubeletRoot,
-      `the kubelet's directory ${kubeletRoot} cannot be reached: ${error.message}`,
-      error,
-    );
-  });
-  return parseTarget(path, { root: kubeletRoot, realRoot });
+function publishHandler(deps: Shared) {
+  return async (request: NodePublishVolumeRequest, call: Call) => {
+    const { volume_id, target_path, staging_target_path } = request;
+    if (volume_id === "") throw invalid("volume_id", "is missing");
+    if (target_path === "") throw invalid("target_path", "is missing");
+    const capability = parseCapability("volume_capability", required(request.volume_capability));
+    const target = await deps.targets.resolve("target_path", target_path);
+    const readOnly = request.readonly;
+    if (deps.inlineVolumes.isInline(request)) {
+      await deps.lock.run([volume_id, target.path], async () => {
+        const found = await deps.inlineVolumes.make(request, target, capability, call);
+        await publish(deps, { volume: shownVolume(found), target, staging: undefined, capability, readOnly });
+      });
+      return {};
+    }
+    const id = requireId(volume_id, call);
+    const staging = staging_target_path
+      ? await deps.targets.resolve("staging_target_path", staging_target_path)
+      : undefined;
+    await deps.lock.run([id, target.path], async () => {
+      const volume = shownVolume(await requireVolume(deps, id));
+      if (!staging) {
+        throw refusal(
+          "precondition",
+          id,
+          "staging_target_path is missing: the volume is published from there",
+        );
+      }
+      call.check();
+      await publish(deps, { volume, target, staging, capability, readOnly });
+    });
+    return {};
+  };
 }
 
-/** A volume that has a record and no data was damaged by hand: that is neither unknown nor to be made up for. */
-async function requireDirectory(files: Files, source: string): Promise<void> {
-  const kind = (await isMissing(files, source)) ? "missing" : (await files.stat(source)).kind;
-  if (kind === "directory") return;
-  throw refusal("precondition", source, `${source}, the data of the volume, is no directory (${kind})`);
+function unpublishHandler(deps: Shared) {
+  return async ({ volume_id, target_path }: NodeUnpublishVolumeRequest, call: Call) => {
+    if (volume_id === "") throw invalid("volume_id", "is missing");
+    if (target_path === "") throw invalid("target_path", "is missing");
+    const { path, hasParent } = await deps.targets.resolve("target_path", target_path);
+    const id = parseVolumeId(volume_id);
+    if (id) call.about(id);
+    // Neither the pool nor the volume need be there: a mount is to go also when its disk has died.
+    await deps.lock.run([volume_id, path], async () => {
+      const inline = id ? undefined : await deps.inlineVolumes.find(volume_id);
+      const find = async () => inline ?? (await findQuietly(deps, id));
+      const ownId = id ?? inline?.record.id;
+      if (hasParent) {
+        await hide(deps, { volumeId: volume_id, ownId, path, findShows: () => showsOf(deps, find) });
+        await removeTarget(deps.files, path);
+      }
+      if (inline) {
+        await detachUnused(deps, inline);
+        await deps.inlineVolumes.remove(inline, call);
+      }
+    });
+    return {};
+  };
+}
+
+function required(capability: WireCapability | null): WireCapability {
+  if (!capability) throw invalid("volume_capability", "is missing");
+  return capability;
+}
+
+function requireId(volumeId: string, call: Call): VolumeId {
+  const id = parseVolumeId(volumeId);
+  if (!id) throw unknown(volumeId);
+  call.about(id);
+  return id;
+}
+
+async function requireVolume({ pools }: Shared, id: VolumeId): Promise<FoundVolume> {
+  const found = await pools.find(id);
+  if (!found) throw unknown(id);
+  return found;
+}
+
+/** The volume if it can be looked at: what is taken away may be all that is left of it. */
+async function findQuietly({ pools }: Shared, id: VolumeId | undefined): Promise<FoundVolume | undefined> {
+  return id && pools.find(id).catch(() => undefined);
+}
+
+async function showsOf({ mounts }: Shared, find: () => Promise<FoundVolume | undefined>) {
+  const found = await find();
+  const source = found && (await attachedOf(found));
+  return source && showsSource(await mounts.list(), source);
+}
+
+function attachedOf({ pool, record }: FoundVolume) {
+  return pool
+    .backendOf(record)
+    .attached(pool.place(record))
+    .catch(() => undefined);
+}
+
+/** Lets the device of a volume go that nothing shows any more. */
+async function detachUnused({ mounts }: Shared, found: FoundVolume): Promise<void> {
+  const source = await attachedOf(found);
+  if (!source || mountsWithin(await mounts.list(), source).length > 0) return;
+  await found.pool.backendOf(found.record).detach(found.pool.place(found.record));
 }
 
 function unknown(volumeId: string) {

@@ -3,7 +3,8 @@ import type { Log } from "../observe/log.ts";
 import type { CallReport } from "./call.ts";
 import type { CsiDeps } from "./deps.ts";
 import { createDriver } from "./driver.ts";
-import type { PoolConfig } from "./pool/config.ts";
+import type { InlineSettings } from "./node/inline.ts";
+import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import { errorToStatus } from "./status.ts";
 
@@ -14,6 +15,9 @@ export interface CsiOptions {
   readonly nodeId: string;
   readonly driverVersion: string;
   readonly pools: readonly PoolConfig[];
+  readonly poolChoice?: PoolChoice;
+  /** Absent: pods get no inline volumes. */
+  readonly inline?: InlineSettings;
   readonly kubeletRoot: string;
   readonly stateDir: string;
   readonly deps: CsiDeps;

@@ -50,6 +50,11 @@ export function requireReachable(
   );
 }
 
+/** Whether a place is on this node: all its segments are ours. */
+export function isReachable(wanted: WireTopology, own: WireTopology): boolean {
+  return isWithin(wanted.segments, own.segments);
+}
+
 function isWithin(wanted: Readonly<Record<string, string>>, own: Readonly<Record<string, string>>): boolean {
   const entries = Object.entries(wanted);
   return entries.length > 0 && entries.every(([key, value]) => own[key] === value);

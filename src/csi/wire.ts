@@ -62,12 +62,59 @@ export interface ValidateVolumeCapabilitiesRequest {
   readonly mutable_parameters: WireMap;
 }
 
+/** Numbers of a page of a list; an empty token for the first. */
+export interface ListVolumesRequest {
+  readonly max_entries: number;
+  readonly starting_token: string;
+}
+
+/** What external-provisioner asks for every class and topology segment. */
+export interface GetCapacityRequest {
+  readonly volume_capabilities: readonly WireCapability[];
+  readonly parameters: WireMap;
+  readonly accessible_topology: WireTopology | null;
+}
+
+/** One volume, by its id. */
+export interface ControllerGetVolumeRequest {
+  readonly volume_id: string;
+}
+
+/** The request of the kubelet before the first pod of the node gets the volume. */
+export interface NodeStageVolumeRequest {
+  readonly volume_id: string;
+  readonly staging_target_path: string;
+  readonly volume_capability: WireCapability | null;
+}
+
+/** The request of the kubelet after the last pod of the node has lost the volume. */
+export interface NodeUnstageVolumeRequest {
+  readonly volume_id: string;
+  readonly staging_target_path: string;
+}
+
 /** The request of the kubelet for a pod that is to have the volume. */
 export interface NodePublishVolumeRequest {
   readonly volume_id: string;
+  readonly staging_target_path: string;
   readonly target_path: string;
   readonly volume_capability: WireCapability | null;
   readonly readonly: boolean;
+  readonly volume_context: WireMap;
+}
+
+/** Asked by the kubelet about once a minute for every volume of a pod. */
+export interface NodeGetVolumeStatsRequest {
+  readonly volume_id: string;
+  readonly volume_path: string;
+  readonly staging_target_path: string;
+}
+
+/** The request of the kubelet when a claim has been enlarged. */
+export interface NodeExpandVolumeRequest {
+  readonly volume_id: string;
+  readonly volume_path: string;
+  readonly capacity_range: WireCapacityRange | null;
 }
 
 /** The request of the kubelet for a pod that is gone. */

@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { fromNodeError } from "./errno.ts";
+import { findMountUsers } from "./mount-users.ts";
 import type { Syscalls } from "./syscall.ts";
 
 /** Flags that a bind mount can carry beyond those of the mount that it shows. */
@@ -36,6 +37,8 @@ export interface MountInfo {
   readonly options: readonly string[];
   readonly fsType: string;
   readonly source: string;
+  /** Options of the file system, whichever mount shows it: `ro` where it is read-only for all of them. */
+  readonly superOptions: readonly string[];
 }
 
 /** Mounts of this process's mount namespace. */
@@ -49,6 +52,8 @@ export interface Mounts {
   mountDevice(device: string, target: string, options: DeviceMountOptions): Promise<void>;
   /** Takes away the topmost mount at exactly `target`; `precondition` while it is in use, `io` if none is there. */
   unmount(target: string): Promise<void>;
+  /** Who keeps the mount at `target` busy, for people: `mount /x/y` and `process 17 (postgres)`; at most a few. */
+  users(target: string): Promise<readonly string[]>;
   /** The mount table of this process, in the order in which the kernel lists it: a later mount lies over an earlier. */
   list(): Promise<readonly MountInfo[]>;
 }
@@ -103,6 +108,7 @@ export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/sel
       return syscalls.mount(device, target, fsType, bits, dataOf[fsType] ?? "");
     },
     unmount: (target) => syscalls.unmount(target, UMOUNT_NOFOLLOW),
+    users: (target) => findMountUsers(target, parseMountInfo),
     async list() {
       try {
         const text = await readFile(mountInfoPath, "utf8");
@@ -120,7 +126,7 @@ export function parseMountInfo(text: string): MountInfo[] {
   return text.split("\n").flatMap((line) => {
     const fields = line.split(" ");
     const [id, parentId, device, root, mountPoint, options] = fields;
-    const [fsType, source] = fields.slice(fields.indexOf("-", 6) + 1);
+    const [fsType, source, superOptions = ""] = fields.slice(fields.indexOf("-", 6) + 1);
     if (!id || !parentId || !device || !root || !mountPoint || !options || !fsType) return [];
     return {
       id: Number(id),
@@ -131,6 +137,7 @@ export function parseMountInfo(text: string): MountInfo[] {
       options: options.split(","),
       fsType: unescapeOctal(fsType),
       source: unescapeOctal(source ?? ""),
+      superOptions: superOptions.split(","),
     };
   });
 }

@@ -30,7 +30,7 @@ export interface FakeMounts extends Mounts {
 
 const ROOT: MountInfo = {
   ...{ id: 1, parentId: 0, device: "8:1", root: "/", mountPoint: "/", options: ["rw", "relatime"] },
-  ...{ fsType: "ext4", source: "/dev/sda1" },
+  ...{ fsType: "ext4", source: "/dev/sda1", superOptions: ["rw"] },
 };
 
 const inheritable = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
@@ -87,6 +87,10 @@ function createTable(options: FakeMountsOptions, initial: readonly MountInfo[]):
         options.busy?.setDevice(target, MOUNTED_DEVICE);
         table.push({ ...line, id: nextId++ });
       }),
+    users: async (target) =>
+      table
+        .filter(({ mountPoint }) => mountPoint.startsWith(`${target}/`))
+        .map(({ mountPoint }) => `mount ${mountPoint}`),
     unmount: (target) =>
       own("umount2", target, () => {
         const at = table.findLastIndex(({ mountPoint }) => mountPoint === target);
@@ -149,7 +153,7 @@ async function describeDevice(
       root: "/",
       mountPoint: await files.realPath(target),
     },
-    ...{ options: optionsOf(wanted, []), fsType: wanted.fsType, source: device },
+    ...{ options: optionsOf(wanted, []), superOptions: ["rw"], fsType: wanted.fsType, source: device },
   };
 }
 

@@ -7,14 +7,10 @@ import { createDriver, type Driver } from "../../src/csi/driver.ts";
 import type { PoolConfig } from "../../src/csi/pool/config.ts";
 import type { PoolStatus } from "../../src/csi/pool/pool.ts";
 import { silentLog } from "../../src/observe/log.ts";
-import { createFakeBtrfs } from "../fakes/btrfs.ts";
-import { createFakeClock } from "../fakes/clock.ts";
 import { createFakeCopier, type FakeCopier } from "../fakes/copier.ts";
-import { createFakeHold } from "../fakes/exclusive.ts";
+import { createFakeCsiEffects } from "../fakes/csi-effects.ts";
 import { createFakeFiles, type FakeFiles, type Survival } from "../fakes/files.ts";
-import { createFakeFreezer } from "../fakes/freezer.ts";
 import { createFakeMounts, type FakeMounts } from "../fakes/mount.ts";
-import { createFakeProjectQuota } from "../fakes/quota.ts";
 
 export const POOL = "/disk/pool";
 export const TARGET = "/kubelet/pods/a/mount";
@@ -57,17 +53,7 @@ function build(files: FakeFiles, mounts: FakeMounts): World {
   const copier = createFakeCopier(files);
   const driver = createDriver({
     ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
-    deps: {
-      files,
-      mounts,
-      quota: createFakeProjectQuota(files),
-      btrfs: createFakeBtrfs(files),
-      copier,
-      freezer: createFakeFreezer(),
-      clock: createFakeClock(),
-      randomUuid,
-      hold: createFakeHold(),
-    },
+    deps: { ...createFakeCsiEffects(files), mounts, copier, randomUuid },
     log: silentLog,
   });
   return {

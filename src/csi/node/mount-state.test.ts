@@ -1,9 +1,20 @@
 import { describe, expect, test } from "vitest";
 import type { MountInfo } from "../../host/mount.ts";
-import { mountsWithin, placeOf } from "./mount-state.ts";
+import type { VolumeSource } from "../backend/backend.ts";
+import { mountsWithin, placeOf, showsSource } from "./mount-state.ts";
 
 const mount = (mountPoint: string, device: string, root = "/"): MountInfo => ({
-  ...{ id: 0, parentId: 0, device, root, mountPoint, options: ["rw"], fsType: "ext4", source: "x" },
+  ...{
+    id: 0,
+    parentId: 0,
+    device,
+    root,
+    mountPoint,
+    options: ["rw"],
+    superOptions: [],
+    fsType: "ext4",
+    source: "x",
+  },
   superOptions: ["rw"],
 });
 const table = [
@@ -41,6 +52,33 @@ test("mountsWithin finds mounts of a directory and of what is in it, and not its
     mount("/c", "8:1", "/vv"),
     mount("/d", "8:2", "/v"),
   ];
-  const found = mountsWithin(shown, { device: "8:1", root: "/v", options: [] });
+  const found = mountsWithin([...table, ...shown], { kind: "directory", path: "/v" });
   expect(found.map(({ mountPoint }) => mountPoint)).toEqual(["/a", "/b"]);
+});
+
+describe("showsSource", () => {
+  const device = (mountPoint: string, fsType: string, source: string, root = "/"): MountInfo => ({
+    ...mount(mountPoint, "0:5", root),
+    fsType,
+    source,
+  });
+  const shown = [
+    ...[mount("/a", "8:1", "/v"), mount("/b", "8:1", "/v/sub")],
+    ...[device("/c", "ext4", "/dev/loop3"), device("/d", "ext4", "/dev/loop3", "/sub")],
+    ...[device("/e", "devtmpfs", "udev", "/loop3"), device("/f", "devtmpfs", "udev", "/loop30")],
+    device("/g", "ext4", "/dev/sda", "/loop3"),
+  ];
+  test.each<[VolumeSource, string[]]>([
+    [{ kind: "directory", path: "/v" }, ["/a"]],
+    [{ kind: "filesystem", device: "/dev/loop3", fsType: "ext4" }, ["/c"]],
+    [{ kind: "block", device: "/dev/loop3" }, ["/e"]],
+  ])("knows the mounts of %j", (source, expected) => {
+    const found = shown.filter(showsSource([...table, ...shown], source));
+    expect(found.map(({ mountPoint }) => mountPoint)).toEqual(expected);
+  });
+
+  test("what is mounted from a device is in use wherever a part of it is mounted", () => {
+    const source: VolumeSource = { kind: "filesystem", device: "/dev/loop3", fsType: "ext4" };
+    expect(mountsWithin(shown, source).map(({ mountPoint }) => mountPoint)).toEqual(["/c", "/d"]);
+  });
 });

@@ -4,6 +4,7 @@
  */
 import { posix } from "node:path";
 import type { MountInfo } from "../../host/mount.ts";
+import type { VolumeSource } from "../backend/backend.ts";
 
 /** A directory as the table names it: the same for the directory itself and for every bind mount of it. */
 export interface Place {
@@ -31,14 +32,34 @@ export function mountsAt(mounts: readonly MountInfo[], target: string): readonly
   return mounts.filter(({ mountPoint }) => mountPoint === target);
 }
 
-/** The mounts that show exactly this directory. */
-export function mountsOf(mounts: readonly MountInfo[], { device, root }: Place): readonly MountInfo[] {
-  return mounts.filter((mount) => mount.device === device && mount.root === root);
+/** Says of a line of the table whether it shows one volume, all of it. */
+export type ShowsVolume = (mount: MountInfo) => boolean;
+
+/** File systems that hold device nodes. */
+const deviceFileSystems = ["devtmpfs", "tmpfs"];
+
+/** What shows a volume that is reachable as `source`. */
+export function showsSource(table: readonly MountInfo[], source: VolumeSource): ShowsVolume {
+  if (source.kind === "filesystem") return (mount) => mount.source === source.device && mount.root === "/";
+  if (source.kind === "block") {
+    const name = posix.basename(source.device);
+    return ({ fsType, root }) => deviceFileSystems.includes(fsType) && posix.basename(root) === name;
+  }
+  const place = placeOf(table, source.path);
+  return ({ device, root }) => device === place?.device && root === place.root;
 }
 
-/** Those and the mounts of directories within it, such as the kubelet's for `subPath`. */
-export function mountsWithin(mounts: readonly MountInfo[], { device, root }: Place): readonly MountInfo[] {
-  return mounts.filter((mount) => mount.device === device && isWithin(mount.root, root));
+/**
+ * The mounts that show a volume or a directory within it, such as the kubelet's for `subPath`; of what is mounted from a
+ * device every mount is of the volume.
+ */
+export function mountsWithin(table: readonly MountInfo[], source: VolumeSource): readonly MountInfo[] {
+  if (source.kind === "filesystem") return table.filter((mount) => mount.source === source.device);
+  if (source.kind === "block") return table.filter(showsSource(table, source));
+  const place = placeOf(table, source.path);
+  return table.filter(
+    ({ device, root }) => device === place?.device && place !== undefined && isWithin(root, place.root),
+  );
 }
 
 /** Whether `path` is `directory` or lies in it. */

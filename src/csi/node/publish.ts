@@ -1,112 +1,116 @@
 /**
- * NodePublishVolume and NodeUnpublishVolume below the edge. What is mounted is read from the mount table before every
- * decision; a bind mount appears with all its flags at once, so that a crash leaves it there or not.
+ * NodePublishVolume below the edge: a bind mount of the staging mount, or of the block device. What is mounted is read
+ * from the mount table before every decision, and a volume that is not staged, such as after a reboot, is staged first.
  */
 import { withCleanupFailure } from "../../errors.ts";
-import type { Files } from "../../host/files.ts";
-import type { BindOptions, MountInfo, Mounts } from "../../host/mount.ts";
+import type { MountInfo } from "../../host/mount.ts";
 import type { Capability } from "../capability.ts";
-import { volumeOfMountRoot } from "../pool/layout.ts";
-import { refusal } from "../refusal.ts";
-import { mountsAt, mountsOf, type Place, placeOf } from "./mount-state.ts";
-import { makeTarget, parentExists, removeTarget, type Target, targetExists } from "./target.ts";
-
-/** The effects of showing a volume and taking it away. */
-export interface PublishDeps {
-  readonly files: Files;
-  readonly mounts: Mounts;
-}
+import { invalid, refusal } from "../refusal.ts";
+import { applyGroup } from "./group.ts";
+import { mountsAt, placeOf, type ShowsVolume, showsSource } from "./mount-state.ts";
+import { effectiveFlags, requireCapable, type ShownVolume } from "./shown-volume.ts";
+import { type Attached, hasFlags, type ShowDeps, showAt, stageFrom, takeBack } from "./stage.ts";
+import { makeTarget, type Target } from "./target.ts";
 
 /** One volume, wanted at one target. */
 export interface Publication {
-  /** The directory of the volume, without symbolic links. */
-  readonly source: string;
+  readonly volume: ShownVolume;
   readonly target: Target;
+  /** Undefined for the inline volume of a pod, which is never staged. */
+  readonly staging: Target | undefined;
   readonly capability: Capability;
   readonly readOnly: boolean;
 }
 
-/** The options that tell two publications apart; the kernel keeps others, such as relatime. */
-const compared = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
-/** More mounts than anybody stacks: something keeps mounting while we unmount. */
-const MAX_STACKED = 64;
-
 /**
- * What is still to be done: nothing, or this bind mount. Throws `conflict` where the target is taken, `precondition`
- * for a second target of a single writer (specification, "NodePublishVolume").
+ * Whether there is still something to be done. Throws `conflict` where the target is taken, `precondition` for a second
+ * target of a single writer (specification, "NodePublishVolume").
  */
-export function planPublish(mounts: readonly MountInfo[], wanted: Publication): BindOptions | undefined {
-  const { source, target, capability } = wanted;
-  const place = placeOf(mounts, source);
-  if (!place) throw refusal("io", source, `the mount table does not say where ${source} lies`);
-  const options = { readOnly: wanted.readOnly || capability.readOnly, flags: capability.flags };
-  const top = mountsAt(mounts, target.path).at(-1);
+export function planPublish({ table, source }: Attached, wanted: Publication): boolean {
+  const { target, capability, staging } = wanted;
+  const shows = showsSource(table, source);
+  const top = mountsAt(table, target.path).at(-1);
   if (top) {
-    const isOurs = top.device === place.device && top.root === place.root;
-    if (isOurs && hasOptions(top, options, place)) return undefined;
-    const how = isOurs ? `with ${top.options.join(",")}` : `from ${top.root}`;
-    throw refusal("conflict", target.path, `${target.path} is mounted already, ${how}`);
+    requireSame(top, { wanted, shows, table });
+    return false;
   }
-  const [other] = mountsOf(mounts, place);
+  const other = table.find((mount) => shows(mount) && mount.mountPoint !== staging?.path);
   if (other && capability.accessMode === "SINGLE_NODE_SINGLE_WRITER") {
-    throw refusal(
-      "precondition",
-      target.path,
-      `the volume has a single writer and is published at ${other.mountPoint}`,
-    );
+    const message = `the volume has a single writer and is published at ${other.mountPoint}`;
+    throw refusal("precondition", target.path, message);
   }
-  return options;
+  return true;
 }
 
-function hasOptions(mount: MountInfo, { readOnly, flags }: BindOptions, place: Place): boolean {
-  const expected = new Set<string>([...flags, ...place.options, ...(readOnly ? ["ro"] : [])]);
-  return compared.every((option) => mount.options.includes(option) === expected.has(option));
+interface Present {
+  readonly wanted: Publication;
+  readonly shows: ShowsVolume;
+  readonly table: readonly MountInfo[];
+}
+
+function requireSame(top: MountInfo, { wanted, shows, table }: Present): void {
+  const { volume, target, staging, capability } = wanted;
+  const isOurs = shows(top);
+  if (isOurs && capability.access === "block") return;
+  const from = staging && mountsAt(table, staging.path).at(-1);
+  const inherited = from?.options ?? placeOf(table, volume.placed.wrapper)?.options ?? [];
+  const wantsReadOnly = wanted.readOnly || capability.readOnly;
+  const isReadOnly = wantsReadOnly || inherited.includes("ro");
+  const flags = effectiveFlags(volume.placed.record, capability);
+  if (isOurs && top.options.includes("ro") === isReadOnly && hasFlags(top, flags, inherited)) return;
+  const how = isOurs ? `with ${top.options.join(",")}` : `from ${top.root} of ${top.source}`;
+  throw refusal("conflict", target.path, `${target.path} is mounted already, ${how}`);
 }
 
 /** Mounts the volume unless that is done already. Whatever fails, what this call made is taken back. */
-export async function publish(deps: PublishDeps, wanted: Publication): Promise<void> {
-  const { files, mounts } = deps;
-  const options = planPublish(await mounts.list(), wanted);
-  if (!options) return;
-  const { target, source } = wanted;
-  const existed = await targetExists(files, target);
+export async function publish(deps: ShowDeps, wanted: Publication): Promise<void> {
+  const { volume, target, capability } = wanted;
+  requireCapable(volume, capability);
+  if (capability.access === "block" && (wanted.readOnly || capability.readOnly)) {
+    throw invalid(
+      "readonly",
+      "is set, but a block device cannot be shown read-only: a mount does not guard it",
+    );
+  }
+  const [table, source] = await Promise.all([deps.mounts.list(), volume.backend.attach(volume.placed)]);
+  const attached = { table, source };
+  if (!planPublish(attached, wanted)) return;
+  const made = await makeTarget(deps.files, target, capability.access === "block" ? "file" : "directory");
   try {
-    if (!existed) await makeTarget(files, target);
-    await mounts.bind(source, target.path, options);
+    await show(deps, wanted, attached);
   } catch (error) {
-    const undo = async () => {
-      // Nothing was mounted here a moment ago, so what is there now is the mount that was reported as failed.
-      if (mountsAt(await mounts.list(), target.path).length > 0) await mounts.unmount(target.path);
-      if (!existed) await removeTarget(files, target.path);
-    };
+    const undo = () => takeBack(deps, target.path, made);
     await undo().catch((cleanup) => withCleanupFailure(error, cleanup));
     throw error;
   }
 }
 
-/** Unmounts until the table shows nothing at the target, then removes the empty directory. */
-export async function unpublish(deps: PublishDeps, volumeId: string, target: Target): Promise<void> {
-  const { files, mounts } = deps;
-  if (!(await parentExists(files, target))) return;
-  let stacked = mountsAt(await mounts.list(), target.path);
-  requireVolume(stacked, volumeId, target.path);
-  for (let count = 0; stacked.length > 0; count++) {
-    if (count === MAX_STACKED) {
-      throw refusal(
-        "busy",
-        target.path,
-        `${target.path} is still mounted after ${count} unmounts: try again`,
-      );
-    }
-    await mounts.unmount(target.path);
-    stacked = mountsAt(await mounts.list(), target.path);
+async function show(deps: ShowDeps, wanted: Publication, attached: Attached): Promise<void> {
+  const { volume, target, staging, capability } = wanted;
+  const { table, source } = attached;
+  const options = {
+    flags: effectiveFlags(volume.placed.record, capability),
+    readOnly: wanted.readOnly || capability.readOnly,
+  };
+  const shows = showsSource(table, source);
+  if (source.kind === "block") return showAt(deps, source, target.path, options);
+  if (!staging) {
+    await showAt(deps, source, target.path, options);
+    return giveToGroup(deps, wanted, { top: target.path, publishedAt: undefined });
   }
-  await removeTarget(files, target.path);
+  const top = mountsAt(table, staging.path).at(-1);
+  if (!top || !shows(top)) await stageFrom(deps, { volume, staging, capability }, attached);
+  const other = table.find((mount) => shows(mount) && mount.mountPoint !== staging.path);
+  await giveToGroup(deps, wanted, { top: staging.path, publishedAt: other?.mountPoint });
+  await deps.mounts.bind(staging.path, target.path, options);
 }
 
-/** A target that shows only other things is not this volume's: to unmount it would pull them away from a pod. */
-function requireVolume(stacked: readonly MountInfo[], volumeId: string, path: string): void {
-  if (stacked.length === 0 || stacked.some(({ root }) => volumeOfMountRoot(root) === volumeId)) return;
-  const shown = stacked.map(({ root }) => volumeOfMountRoot(root) ?? root).join(", ");
-  throw refusal("precondition", path, `${path} shows ${shown}, not volume ${volumeId}`);
+/** A pod that may only read gets nothing that it could not have by itself. */
+async function giveToGroup(
+  { files }: ShowDeps,
+  { capability, readOnly }: Publication,
+  { top, publishedAt }: { readonly top: string; readonly publishedAt: string | undefined },
+): Promise<void> {
+  if (readOnly || capability.readOnly) return;
+  await applyGroup(files, { top, group: capability.group, publishedAt });
 }

@@ -12,6 +12,14 @@ export type BackendSetting = (typeof backends)[number];
 /** The pool that is used when a class names none. */
 export const DEFAULT_POOL = "default";
 
+/** How a pool is chosen where a class leaves the choice among several. */
+export const poolChoices = ["default", "most-free", "least-used", "round-robin"] as const;
+/**
+ * One of `poolChoices`. `default`: the pool of that name, or the only one; where a class names several pools, the one
+ * with the most free space.
+ */
+export type PoolChoice = (typeof poolChoices)[number];
+
 /** One pool as configured, by `--pool` or in the configuration file. */
 export interface PoolConfig {
   /** Lower-case letters, digits and dashes: it is a class parameter, a file name and a metric label. */
@@ -21,36 +29,94 @@ export interface PoolConfig {
   readonly backend: BackendSetting;
   /** The most that its volumes may add up to. Absent: the size of the file system. */
   readonly budgetBytes?: number;
+  /** What of the disk's free space is never given away, for others who live on it. */
+  readonly reserveBytes?: number;
   /** Whether the path must lie on another file system than the state directory: the guard against an unmounted disk. */
   readonly requireMount: boolean;
+  /**
+   * Whether only classes that name it get volumes in it. CSI does not tell a driver the name of the class, so that "the
+   * allowed classes of a pool" can only be those that say so themselves.
+   */
+  readonly onlyNamed?: boolean;
+  /** Whether it gets no new volumes; those that it has go on working. */
+  readonly drain?: boolean;
+  /**
+   * Whether images get all their space when they are made, so that nobody else can take it. Absent: yes. Other kinds of
+   * volume have no such space.
+   */
+  readonly preallocate?: boolean;
 }
 
 const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const settingNames = ["backend", "budget", "requireMount"] as const;
+const settingNames = [
+  "backend",
+  "budget",
+  "reserve",
+  "requireMount",
+  "onlyNamed",
+  "drain",
+  "preallocate",
+] as const;
 
-/** `NAME=PATH[,backend=auto|quota|image|directory][,budget=10Gi][,requireMount=true|false]`, as `--pool` takes it. */
+/**
+ * `NAME=PATH[,backend=auto|quota|image|directory][,budget=10Gi][,reserve=1Gi][,requireMount=true|false]
+ * [,onlyNamed=true|false][,drain=true|false][,preallocate=true|false]`, as `--pool` takes it.
+ */
 export function parsePoolFlag(text: string): PoolConfig {
   const [head = "", ...settings] = text.split(",");
   const cut = head.indexOf("=");
   if (cut < 0)
     throw invalid("pool", `"${text}" has no path: write NAME=PATH, as in default=/var/lib/trivet/pool`);
   const name = head.slice(0, cut);
+  const given = readSettings(name, settings);
+  const quantity = (key: "budget" | "reserve") => {
+    const value = given.get(key);
+    return value === undefined ? undefined : parseQuantity(`${key} of pool "${name}"`, value);
+  };
+  return completePool({
+    name,
+    path: head.slice(cut + 1),
+    backend: parseBackend(name, given.get("backend") ?? "auto"),
+    budgetBytes: quantity("budget"),
+    reserveBytes: quantity("reserve"),
+    requireMount: parseYesNo(name, "requireMount", given.get("requireMount")),
+    onlyNamed: parseYesNo(name, "onlyNamed", given.get("onlyNamed")),
+    drain: parseYesNo(name, "drain", given.get("drain")),
+    preallocate: parseYesNo(name, "preallocate", given.get("preallocate")),
+  });
+}
+
+function readSettings(pool: string, settings: readonly string[]): ReadonlyMap<string, string> {
   const given = new Map<string, string>();
   for (const setting of settings) {
     const [key = "", value] = setting.split(/=(.*)/s);
     if (!settingNames.some((known) => known === key) || value === undefined) {
-      throw invalid("pool", `"${name}" has the setting "${setting}": known are ${settingNames.join("=, ")}=`);
+      throw invalid("pool", `"${pool}" has the setting "${setting}": known are ${settingNames.join("=, ")}=`);
     }
-    if (given.has(key)) throw invalid("pool", `"${name}" sets ${key} twice`);
+    if (given.has(key)) throw invalid("pool", `"${pool}" sets ${key} twice`);
     given.set(key, value);
   }
-  const budget = given.get("budget");
+  return given;
+}
+
+/** A pool of which only what was given is known. */
+export type PartialPool = {
+  readonly [K in keyof PoolConfig]:
+    | PoolConfig[K]
+    | (K extends "name" | "path" | "backend" ? never : undefined);
+};
+
+/** With everything that follows from the rest; throws `invalid` for a name or a path that cannot be used. */
+export function completePool(pool: PartialPool): PoolConfig {
+  const { name, path, backend, budgetBytes, reserveBytes, requireMount, onlyNamed, drain, preallocate } =
+    pool;
   return checkPool({
-    name,
-    path: head.slice(cut + 1),
-    backend: parseBackend(name, given.get("backend") ?? "auto"),
-    ...(budget === undefined ? {} : { budgetBytes: parseQuantity(`budget of pool "${name}"`, budget) }),
-    requireMount: parseRequireMount(name, given.get("requireMount")),
+    ...{ name, path, backend, requireMount: requireMount ?? name !== DEFAULT_POOL },
+    ...(budgetBytes === undefined ? {} : { budgetBytes }),
+    ...(reserveBytes === undefined ? {} : { reserveBytes }),
+    ...(onlyNamed ? { onlyNamed } : {}),
+    ...(drain ? { drain } : {}),
+    ...(preallocate === false ? { preallocate } : {}),
   });
 }
 
@@ -60,10 +126,10 @@ function parseBackend(pool: string, text: string): BackendSetting {
   throw invalid(`backend of pool "${pool}"`, `is "${text}": known are ${backends.join(", ")}`);
 }
 
-function parseRequireMount(pool: string, text: string | undefined): boolean {
-  if (text === undefined) return pool !== DEFAULT_POOL;
+function parseYesNo(pool: string, key: string, text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
   if (text === "true" || text === "false") return text === "true";
-  throw invalid(`requireMount of pool "${pool}"`, `is "${text}": give true or false`);
+  throw invalid(`${key} of pool "${pool}"`, `is "${text}": give true or false`);
 }
 
 /** The same config if its name and path can be used, else `invalid`. */
@@ -78,9 +144,7 @@ function checkPool(pool: PoolConfig): PoolConfig {
   return { ...pool, path: normal };
 }
 
-/**
- * All pools of a node together: names once, and no pool in another. Throws one `invalid` that lists every problem.
- */
+/** All pools of a node together: names once, and no pool in another. Throws one `invalid` that lists every problem. */
 export function checkPools(pools: readonly PoolConfig[]): readonly PoolConfig[] {
   const problems: string[] = [];
   if (pools.length === 0) problems.push("no pool is configured: give at least one");

@@ -16,7 +16,7 @@ export interface Room {
 /** Bytes by key: the id of a volume, or `trashKey` of its remains. */
 export interface Ledger {
   readonly reservedBytes: number;
-  /** Reserves `bytes` for `key`, in place of what it had; `exhausted` if that does not fit. */
+  /** Reserves `bytes` for `key`, in place of what it had; `exhausted` if what is new of it does not fit. */
   reserve(key: string, bytes: number, room: Room): void;
   /** Enters what exists already, whether it fits or not. */
   enter(key: string, bytes: number): void;
@@ -41,8 +41,10 @@ export function createLedger(pool: string): Ledger {
       return reservedBytes;
     },
     reserve(key, bytes, { limitBytes, availableBytes }) {
-      const others = reservedBytes - (reservations.get(key) ?? 0);
-      const left = Math.max(0, Math.min(limitBytes - others, availableBytes));
+      const had = reservations.get(key) ?? 0;
+      const others = reservedBytes - had;
+      // What it had may be filled already: it is no part of what the disk has left.
+      const left = Math.max(0, Math.min(limitBytes - others, had + availableBytes));
       if (bytes > left) {
         throw refusal(
           "exhausted",

@@ -11,12 +11,14 @@ import type { Backend, BackendName, PlacedVolume } from "../backend/backend.ts";
 import type { OpenBackends, PoolBackends } from "../backend/open.ts";
 import { refusal } from "../refusal.ts";
 import type { VolumeRecord } from "../volume/record.ts";
+import { linkByName, sweepByName } from "./by-name.ts";
 import type { BackendSetting, PoolConfig } from "./config.ts";
 import { createExclusiveClaim, type ExclusiveClaim } from "./exclusive-claim.ts";
 import { type IdentifiedPool, identifyPool, requireIdentity } from "./identity.ts";
 import { type PoolLayout, wrapperOf } from "./layout.ts";
 import { createLedger, type Ledger, type Room } from "./ledger.ts";
 import { readInTrash } from "./remains.ts";
+import { bytesLeft } from "./room-left.ts";
 import { type ScanResult, scanPool } from "./scan.ts";
 import { createTrash, type Trash } from "./trash.ts";
 import { countKeys } from "./trash-name.ts";
@@ -62,6 +64,8 @@ export interface PoolStatus {
   readonly availableBytes: number;
   readonly volumes: number;
   readonly trashed: number;
+  /** Whether it gets no new volumes. */
+  readonly drain?: boolean;
   /** Directories in `volumes/` that cannot be used, and are left alone. */
   readonly quarantined: readonly string[];
 }
@@ -69,6 +73,8 @@ export interface PoolStatus {
 /** One configured pool, open or not. */
 export interface Pool {
   readonly config: PoolConfig;
+  /** What is known to be in it without looking: right as of the last look, also while the pool is away. */
+  readonly ledger: Ledger;
   /** The pool, open; `unavailable` with the reason otherwise. Never waits for anything but the disk. */
   use(): Promise<OpenPool>;
   status(): Promise<PoolStatus>;
@@ -85,6 +91,8 @@ export interface PoolDeps {
   readonly stateDir: string;
   randomUuid(): string;
   isBusy(id: string): boolean;
+  /** Told of every whole volume that is found when a pool is opened. */
+  onVolume?(record: VolumeRecord): void;
   /** Keeps other processes of the machine away from a pool while this one works on it. */
   readonly hold: HoldName;
   /** Throws `unavailable` if a pool of another name has this identity: two would count one disk twice. */
@@ -132,6 +140,7 @@ export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
   };
   return {
     config,
+    ledger,
     use,
     status: () => use().then(describe(config), (error) => describeClosed(config, error)),
     async stop() {
@@ -162,7 +171,12 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   await claim.take(uuid);
   const backends = await deps.openBackends({ config, layout, log });
   const { chosen } = backends;
-  const scan = await scanPool(deps, { layout, ledger, backends });
+  await sweepByName(deps, layout);
+  const onVolume = async (record: VolumeRecord) => {
+    await linkByName(deps, layout, record);
+    deps.onVolume?.(record);
+  };
+  const scan = await scanPool({ ...deps, onVolume }, { layout, ledger, backends });
   const dismantle = (wrapper: string) => dismantleRemains(files, backends, wrapper);
   const trash = createTrash({ files, log, clock: deps.clock, dismantle }, layout, ledger);
   for (const [entry, untilMs] of scan.kept) trash.keep(entry, untilMs);
@@ -178,7 +192,11 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   }
   const room = async (): Promise<Room> => {
     const { totalBytes, availableBytes } = await files.space(layout.volumes);
-    return { limitBytes: config.budgetBytes ?? totalBytes, availableBytes };
+    const reserve = config.reserveBytes ?? 0;
+    return {
+      limitBytes: config.budgetBytes ?? Math.max(0, totalBytes - reserve),
+      availableBytes: Math.max(0, availableBytes - reserve),
+    };
   };
   return {
     ...{ name: config.name, config, uuid, layout, ledger, trash, room, scan, identity },
@@ -195,13 +213,14 @@ async function dismantleRemains(files: Files, backends: PoolBackends, wrapper: s
 
 function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
   return async ({ uuid, ledger, room, scan, backend }) => {
-    const { limitBytes, availableBytes } = await room();
+    const at = await room();
     const { name, enforced, how } = backend;
     return {
       ...{ name: config.name, path: config.path, backend: name, enforced, how, state: "ready", uuid },
       ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
+      ...(config.drain ? { drain: true } : {}),
       reservedBytes: ledger.reservedBytes,
-      availableBytes: Math.max(0, Math.min(limitBytes - ledger.reservedBytes, availableBytes)),
+      availableBytes: bytesLeft(ledger, at),
       ...{ ...countKeys(ledger.entries().keys()), quarantined: [...scan.quarantined.keys()].sort() },
     };
   };

@@ -1,10 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { createFakeBtrfs } from "../../../test/fakes/btrfs.ts";
-import { createFakeClock } from "../../../test/fakes/clock.ts";
+import { createFakeCsiEffects } from "../../../test/fakes/csi-effects.ts";
 import { createFakeHold } from "../../../test/fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles } from "../../../test/fakes/files.ts";
-import { createFakeMounts } from "../../../test/fakes/mount.ts";
-import { createFakeProjectQuota } from "../../../test/fakes/quota.ts";
 import type { HoldName } from "../../host/exclusive.ts";
 import { silentLog } from "../../observe/log.ts";
 import { createOpenBackends } from "../backend/open.ts";
@@ -12,6 +9,7 @@ import { createVolume } from "../volume/create.ts";
 import { volumeIdFor } from "../volume/id.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import { parsePoolFlag } from "./config.ts";
+import type { OpenPool } from "./pool.ts";
 import { createPools, type Pools } from "./pools.ts";
 
 const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
@@ -23,23 +21,19 @@ function node(files: FakeFiles, ...flags: string[]): Pools {
 /** `hold` tells the machine: processes that share it see one another. */
 function nodeOf(files: FakeFiles, hold: HoldName, ...flags: string[]): Pools {
   let uuids = files.paths("/").length; // another one for each start
-  const clock = createFakeClock();
-  const effects = {
-    files,
-    clock,
-    hold,
-    mounts: createFakeMounts({ files }),
-    quota: createFakeProjectQuota(files),
-    btrfs: createFakeBtrfs(files),
-    randomUuid: () => uuid(++uuids),
-  };
+  const effects = { ...createFakeCsiEffects(files), hold, randomUuid: () => uuid(++uuids) };
   const openBackends = createOpenBackends(effects);
   const deps = { ...effects, openBackends, log: silentLog, stateDir: "/state", isBusy: () => false };
   return createPools(deps, flags.map(parsePoolFlag));
 }
 
 const disks = () => createFakeFiles({ directories: ["/mnt/a", "/mnt/b", "/state"] });
-const open = (pools: Pools, name?: string) => pools.select(name).use();
+
+async function open(pools: Pools, name?: string): Promise<OpenPool> {
+  const [pool] = await pools.choose({ access: "mount", ...(name === undefined ? {} : { pools: [name] }) });
+  if (!pool) throw new Error("no pool can be opened");
+  return pool;
+}
 
 function record(pool: string, name: string, sizeBytes = 10): VolumeRecord {
   const id = volumeIdFor({ nodeId: "n", pool, name });
@@ -308,11 +302,4 @@ describe("the budget of a pool", () => {
     });
     await createVolume(files, pool, record("default", "c", 20));
   });
-});
-
-test("select takes the default pool, or the only one, and names those that are there", () => {
-  const files = disks();
-  expect(node(files, "only=/mnt/a").select(undefined).config.name).toBe("only");
-  expect(node(files, "a=/mnt/a", "default=/mnt/b").select(undefined).config.name).toBe("default");
-  expect(() => node(files, "a=/mnt/a", "b=/mnt/b").select(undefined)).toThrow("this node has a, b");
 });

@@ -1,11 +1,12 @@
-/** All pools of this node: which one a class means, and in which one a volume lies. */
+/** All pools of this node, and in which one a volume lies. */
 import { isKind } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
-import { invalid, refusal } from "../refusal.ts";
+import { refusal } from "../refusal.ts";
 import type { VolumeId } from "../volume/id.ts";
 import { readVolume } from "../volume/read.ts";
 import type { VolumeRecord } from "../volume/record.ts";
-import { checkPools, DEFAULT_POOL, type PoolConfig } from "./config.ts";
+import { createPoolChooser, type PoolChooser } from "./choose.ts";
+import { checkPools, type PoolChoice, type PoolConfig } from "./config.ts";
 import { createPool, type OpenPool, type Pool, type PoolDeps, type PoolStatus } from "./pool.ts";
 
 /** A volume that is there, in a pool that is open. */
@@ -15,10 +16,8 @@ export interface FoundVolume {
 }
 
 /** The pools of a node, whether their disks are there or not. */
-export interface Pools {
+export interface Pools extends PoolChooser {
   readonly all: readonly Pool[];
-  /** The pool that a class names; the default pool, or the only one, where it names none. Else `invalid`. */
-  select(name: string | undefined): Pool;
   /** The volume, or undefined where there is none; `unavailable` while a pool that could hold it is away. */
   find(id: VolumeId): Promise<FoundVolume | undefined>;
   /** Tries to open every pool, so that the first request finds the scan done. Never throws. */
@@ -28,7 +27,7 @@ export interface Pools {
 }
 
 /** What every pool needs; who may claim which disk is settled here. */
-export type PoolsDeps = Omit<PoolDeps, "claim"> & { readonly files: Files };
+export type PoolsDeps = Omit<PoolDeps, "claim"> & { readonly files: Files; readonly choice?: PoolChoice };
 
 /** `invalid`, listing every problem, for pools that cannot be used together or ask for what this release lacks. */
 export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Pools {
@@ -43,7 +42,7 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
   const all = checkPools(configs).map((config) => createPool({ ...deps, claim }, config));
   return {
     all,
-    select: (name) => select(all, name),
+    ...createPoolChooser(all, deps.choice ?? "default"),
     find: (id) => find(deps.files, all, id),
     async openAll() {
       for (const pool of all) {
@@ -57,16 +56,6 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
       await Promise.all(all.map((pool) => pool.stop()));
     },
   };
-}
-
-function select(all: readonly Pool[], name: string | undefined): Pool {
-  const names = all.map(({ config }) => config.name);
-  const wanted = name ?? (all.length === 1 ? names[0] : DEFAULT_POOL);
-  const pool = all.find(({ config }) => config.name === wanted);
-  if (pool) return pool;
-  const known = `this node has ${names.join(", ")}`;
-  if (name === undefined) throw invalid("parameters.pool", `is missing and no pool is the default: ${known}`);
-  throw invalid("parameters.pool", `is "${name}": ${known}`);
 }
 
 async function find(files: Files, all: readonly Pool[], id: VolumeId): Promise<FoundVolume | undefined> {

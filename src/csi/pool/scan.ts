@@ -27,8 +27,8 @@ export interface ScanDeps {
   readonly log: Log;
   /** Whether an operation on this volume is running: what it builds is not garbage. */
   isBusy(id: string): boolean;
-  /** Told of every volume that is whole. */
-  onVolume?(record: VolumeRecord): void;
+  /** Told of every volume that is whole. Must not throw. */
+  onVolume?(record: VolumeRecord): Promise<void>;
 }
 
 /** One pool to be read. */
@@ -95,7 +95,7 @@ async function scanVolumes(deps: ScanDeps, pool: Scanned): Promise<Omit<ScanResu
       const record = parseRecord(await files.read(wrapperLayout(wrapper).record), id);
       ledger.enter(name, record.sizeBytes);
       volumes += 1;
-      deps.onVolume?.(record);
+      await deps.onVolume?.(record);
       await reinstate(deps, pool, { wrapper, record });
     } catch (error) {
       const { message } = asTrivetError(error, "pool.scan", name);

@@ -1,13 +1,15 @@
 /**
- * Takes a volume out of sight, durably, and leaves its removal to the trash. Whoever calls this holds the lock of the
- * volume and knows that nothing shows it any more.
+ * Takes a volume out of sight, durably: into the trash, which removes it at once or when its time is up, or to those that
+ * are kept for the administrator. Whoever calls this holds the lock of the volume and knows that nothing shows it.
  */
 import { join } from "node:path";
 import type { Files } from "../../host/files.ts";
+import { wrapperOf } from "../pool/layout.ts";
 import type { OpenPool } from "../pool/pool.ts";
-import { trashKey, trashName } from "../pool/trash-name.ts";
+import { keepUntilMs, retainedKey, trashKey, trashName } from "../pool/trash-name.ts";
 import type { VolumeId } from "./id.ts";
 import { isMissing } from "./read.ts";
+import type { VolumeRecord } from "./record.ts";
 
 /** The host, and what makes the name in the trash. */
 export interface DeleteDeps {
@@ -18,21 +20,37 @@ export interface DeleteDeps {
 }
 
 /** Returns when a power cut would not bring the volume back. */
-export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, id: VolumeId): Promise<void> {
+export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, record: VolumeRecord): Promise<void> {
   const { files } = deps;
   const { layout, ledger, trash } = pool;
-  const entry = trashName(id, deps.nowMs, deps.unique);
+  const entry = trashName(record.id, deps.nowMs, deps.unique);
+  const isRetained = record.onDelete?.policy === "retain";
+  const [directory, key] = isRetained
+    ? [layout.retained, retainedKey(entry)]
+    : [layout.trash, trashKey(entry)];
+  const untilMs = keepUntilMs(entry, record);
+  // Before it is there: the remover may be looking.
+  if (untilMs !== undefined) trash.keep(entry, untilMs);
+  const wrapper = wrapperOf(layout, record.id);
   try {
-    await files.rename(join(layout.volumes, id), join(layout.trash, entry));
+    await files.rename(wrapper, join(directory, entry));
   } catch (error) {
     // It may have happened all the same: the next attempt finds no volume, and makes that durable.
-    if (await isMissing(files, join(layout.volumes, id)).catch(() => false)) ledger.move(id, trashKey(entry));
+    if (await isMissing(files, wrapper).catch(() => false)) ledger.move(record.id, key);
+    else trash.forget(entry);
     throw error;
   }
-  ledger.move(id, trashKey(entry));
-  await files.sync(layout.volumes);
-  await files.sync(layout.trash);
+  ledger.move(record.id, key);
+  await syncBoth(files, layout.volumes, directory);
   trash.kick();
+}
+
+/** Together: a journal commits them at once. Both must be over before anybody is told, failed ones too. */
+async function syncBoth(files: Files, from: string, to: string): Promise<void> {
+  const synced = await Promise.allSettled([files.sync(from), files.sync(to)]);
+  for (const outcome of synced) {
+    if (outcome.status === "rejected") throw outcome.reason;
+  }
 }
 
 /**

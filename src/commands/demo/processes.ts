@@ -13,7 +13,7 @@ export function nodeArguments(paths: DemoPaths): string[] {
     ...["--node-id", "demo-node", "--csi-endpoint", `unix://${paths.csiSocket}`],
     ...["--pool", `default=${paths.pool},backend=directory`, "--kubelet-root", paths.kubelet],
     ...["--state-dir", paths.state, "--cni-socket", `unix://${paths.cniSocket}`],
-    ...["--cni-state-dir", paths.cniState],
+    ...["--cni-state-dir", paths.cniState, "--cni-conf-dir", paths.cniConf, "--no-kubernetes"],
     ...["--health-address", "127.0.0.1:0", "--drain-seconds", "5"],
   ];
 }

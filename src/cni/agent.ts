@@ -11,6 +11,7 @@ import { type CallSlots, createCallSlots } from "./call-slots.ts";
 import type { CniDeps } from "./deps.ts";
 import type { LiveSandboxes } from "./gc/live-sandboxes.ts";
 import { startSweepLoop } from "./gc/loop.ts";
+import { repairQuietly } from "./gc/repair-loop.ts";
 import { type CniPlugin, createPlugin } from "./plugin.ts";
 import { encodeRefusal, encodeReply } from "./protocol/agent-frame.ts";
 import { defaultStateDir } from "./protocol/defaults.ts";
@@ -59,8 +60,9 @@ export async function startCniAgent(options: CniAgentOptions): Promise<CniAgent>
   log.info("cni agent listens", { socket: socketPath });
   const { sweepIntervalMs: intervalMs } = options;
   const { sweepers } = plugin;
-  const loop =
-    intervalMs === 0 ? undefined : startSweepLoop({ sweepers, stateDir, clock: deps.clock, intervalMs });
+  const afterwards = () => repairQuietly(deps, stateDir, log);
+  const looping = { sweepers, stateDir, clock: deps.clock, intervalMs, afterwards };
+  const loop = intervalMs === 0 ? undefined : startSweepLoop(looping);
   return {
     async stop({ timeoutMs }) {
       const swept = loop?.stop();

@@ -32,7 +32,7 @@ export function startSweepLoop(options: LoopOptions): SweepLoop {
     if (isOurs(directory)) wake.abort();
   };
   const pause = async (ms: number, signal: AbortSignal) => {
-    await clock.sleep(ms, signal).catch(() => undefined);
+    if (!signal.aborted) await clock.sleep(ms, signal).catch(() => undefined);
   };
   const run = async () => {
     const sweeper = sweepers.forDirectory(stateDir);

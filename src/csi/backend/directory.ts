@@ -2,6 +2,7 @@
  * A volume as a plain directory of its pool. Sizes are accounted for, and nothing stops a writer: a pod sees the free
  * space of the whole disk. It works on every file system, and is what is left where nothing better does.
  */
+import type { Copier } from "../../host/copy-tree.ts";
 import type { Files } from "../../host/files.ts";
 import { wrapperLayout } from "../pool/layout.ts";
 import { refusal } from "../refusal.ts";
@@ -9,13 +10,14 @@ import { isMissing } from "../volume/read.ts";
 import type { Backend, PlacedVolume } from "./backend.ts";
 import { makeTopDirectory } from "./top-directory.ts";
 
-/** Files alone: no system call that some disk lacks. */
+/** No system call that some disk lacks. */
 export interface DirectoryDeps {
   readonly files: Files;
+  readonly copier: Copier;
 }
 
 /** The backend of directories; it has no state, so one serves any number of pools. */
-export function createDirectoryBackend({ files }: DirectoryDeps): Backend {
+export function createDirectoryBackend({ files, copier }: DirectoryDeps): Backend {
   const dataOf = ({ wrapper }: PlacedVolume) => wrapperLayout(wrapper).data;
   const attached = async (volume: PlacedVolume) => {
     const path = dataOf(volume);
@@ -31,8 +33,14 @@ export function createDirectoryBackend({ files }: DirectoryDeps): Backend {
       await files.sync(dataOf(volume));
       return {};
     },
-    async copy({ record }) {
-      throw refusal("unsupported", record.id, "volumes of a directory pool cannot be copied");
+    async copy(volume, from, { signal, onProgress }) {
+      // What was stored is not known here; what may have been is the size.
+      const { sizeBytes: totalBytes } = from.record;
+      await copier.tree(dataOf(from), dataOf(volume), {
+        signal,
+        onProgress: ({ copiedBytes }) => onProgress({ copiedBytes, totalBytes }),
+      });
+      return {};
     },
     reinstate: async () => undefined,
     grow: async () => undefined,

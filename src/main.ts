@@ -31,7 +31,7 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     load: () => import("./commands/cni.ts"),
   },
   network: {
-    summary: "look at the pod network of this node: leases",
+    summary: "look at the pod network of this node: leases, what dead pods left",
     load: () => import("./commands/network.ts"),
   },
   demo: {

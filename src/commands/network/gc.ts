@@ -45,11 +45,8 @@ async function runGc({ stateDir, criSocket, output, delete: remove }: GcOptions)
   const { createSweeper } = await import("../../cni/gc/sweeper.ts");
   const { createLog } = await import("../../observe/log.ts");
   const deps = await createCniDeps();
-  const path = criSocket === undefined ? undefined : parseUnixAddress(criSocket);
-  const sandboxes = path
-    ? (await import("../../host/cri-sandboxes.ts")).createSandboxLister(path)
-    : undefined;
-  const log = createLog("trivet", "error");
+  const sandboxes = criSocket === undefined ? undefined : await sandboxesAt(criSocket);
+  const log = createLog("trivet", "warn");
   const sweeper = createSweeper({ deps, stateDir, log, sandboxes, graceMs: 0 });
   const first = await sweeper.sweep();
   let outcome = first;

@@ -75,6 +75,8 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     nodeId: config.nodeId,
     driverVersion: version,
     pools: config.csi.pools,
+    poolChoice: config.csi.poolChoice,
+    ...(config.csi.inlineMaxSize === undefined ? {} : { inline: { maxBytes: config.csi.inlineMaxSize } }),
     kubeletRoot: config.kubeletRoot,
     stateDir: config.stateDir,
     deps: host.csi,

@@ -32,9 +32,21 @@ const settings: readonly Setting[] = [
   {
     path: "node.csi.pools",
     flag: "--pool <pool>",
-    help: "NAME=PATH[,backend=auto|quota|image|directory] [,budget=10Gi] [,requireMount=true|false], without the spaces; may be repeated",
+    help: "NAME=PATH[,backend=auto|quota|image|directory] [,budget=10Gi] [,reserve=1Gi], and requireMount, onlyNamed, drain, preallocate =true or =false, without the spaces; may be repeated",
     list: true,
     default: "default=<state-dir>/pool",
+  },
+  {
+    path: "node.csi.poolChoice",
+    flag: "--pool-choice <choice>",
+    help: "the pool of a volume whose class names none, or several: default, most-free, least-used or round-robin",
+    default: "default",
+  },
+  {
+    path: "node.csi.inlineMaxSize",
+    flag: "--inline-max-size <size>",
+    help: "allow inline volumes of pods up to this size, such as 1Gi; whoever may make a pod may then make volumes",
+    default: "no inline volumes",
   },
   {
     path: "node.kubeletRoot",
@@ -162,9 +174,10 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
     csi: {
       ...csi,
       endpoint: `unix://${csi.endpoint}`,
-      pools: csi.pools.map(({ budgetBytes, ...pool }) => ({
+      pools: csi.pools.map(({ budgetBytes, reserveBytes, ...pool }) => ({
         ...pool,
         ...(budgetBytes !== undefined && { budget: budgetBytes }),
+        ...(reserveBytes !== undefined && { reserve: reserveBytes }),
       })),
     },
     cni: {

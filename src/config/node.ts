@@ -5,7 +5,15 @@ import { defaultCacheDir } from "../cni/libcni-cache.ts";
 import { type PeerRoute, parseStaticRoute } from "../cni/node-routes/peers.ts";
 import { defaultStateDir as defaultCniStateDir, defaultSocket } from "../cni/protocol/defaults.ts";
 import { driverName } from "../csi/names.ts";
-import { backends, checkPools, DEFAULT_POOL, type PoolConfig, parsePoolFlag } from "../csi/pool/config.ts";
+import {
+  backends,
+  checkPools,
+  completePool,
+  DEFAULT_POOL,
+  type PoolConfig,
+  parsePoolFlag,
+  poolChoices,
+} from "../csi/pool/config.ts";
 import { parseQuantity } from "../csi/pool/quantity.ts";
 import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress, yesNo } from "./values.ts";
 
@@ -33,27 +41,30 @@ function parsed<In, Out>(parse: (value: In) => Out) {
   });
 }
 
+const size = v.union(
+  [v.pipe(v.number(), v.transform(String)), text],
+  "must be a size such as 10Gi, or a number of bytes",
+);
+
 const poolObject = v.strictObject({
   name: text,
   path: text,
   backend: v.optional(v.picklist(backends), "auto"),
-  budget: v.optional(
-    v.union(
-      [v.pipe(v.number(), v.transform(String)), text],
-      "must be a size such as 10Gi, or a number of bytes",
-    ),
-  ),
+  budget: v.optional(size),
+  reserve: v.optional(size),
   requireMount: v.optional(yesNo),
+  onlyNamed: v.optional(yesNo),
+  drain: v.optional(yesNo),
+  preallocate: v.optional(yesNo),
 });
 
-function toPool({ budget, requireMount, ...rest }: v.InferOutput<typeof poolObject>): PoolConfig {
-  const config: PoolConfig = {
+/** Alone first, so that what is wrong with it is reported at its own path. */
+function toPool({ budget, reserve, ...rest }: v.InferOutput<typeof poolObject>): PoolConfig {
+  return completePool({
     ...rest,
-    requireMount: requireMount ?? rest.name !== DEFAULT_POOL,
-    ...(budget !== undefined && { budgetBytes: parseQuantity("budget", budget) }),
-  };
-  checkPools([config]); // alone first, so that what is wrong with it is reported at its own path
-  return config;
+    budgetBytes: budget === undefined ? undefined : parseQuantity("budget", budget),
+    reserveBytes: reserve === undefined ? undefined : parseQuantity("reserve", reserve),
+  });
 }
 
 /** A pool as `--pool` takes it, or as a mapping in the file. */
@@ -104,6 +115,18 @@ export const nodeSchema = v.pipe(
             parsed<PoolConfig[], readonly PoolConfig[]>(checkPools),
           ),
         ),
+        /** Which pool a volume gets whose class names none, or several. */
+        poolChoice: v.optional(
+          v.picklist(poolChoices, `must be one of ${poolChoices.join(", ")}`),
+          "default",
+        ),
+        /** The largest inline volume of a pod. Absent: pods get none. */
+        inlineMaxSize: v.optional(
+          v.pipe(
+            size,
+            parsed((value: string) => parseQuantity("it", value)),
+          ),
+        ),
       }),
       {},
     ),
@@ -130,7 +153,7 @@ export const nodeSchema = v.pipe(
   v.transform((node) => ({
     ...node,
     csi: {
-      enabled: node.csi.enabled,
+      ...node.csi,
       endpoint: node.csi.endpoint ?? join(node.kubeletRoot, `plugins/${driverName}/csi.sock`),
       pools: node.csi.pools ?? [defaultPool(node.stateDir)],
     },

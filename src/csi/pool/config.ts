@@ -100,10 +100,8 @@ function readSettings(pool: string, settings: readonly string[]): ReadonlyMap<st
 }
 
 /** A pool of which only what was given is known. */
-export type PartialPool = {
-  readonly [K in keyof PoolConfig]:
-    | PoolConfig[K]
-    | (K extends "name" | "path" | "backend" ? never : undefined);
+export type PartialPool = Pick<PoolConfig, "name" | "path" | "backend"> & {
+  readonly [K in keyof PoolConfig]?: PoolConfig[K] | undefined;
 };
 
 /** With everything that follows from the rest; throws `invalid` for a name or a path that cannot be used. */

@@ -22,8 +22,11 @@ export interface FakeProjectQuota extends ProjectQuota {
   loseLimits(): void;
   /** From now on every effect fails: the process was killed. */
   halt(): void;
-  /** The same disk for a new process; limits are in the journal and survive a power cut. */
-  restart(files: FakeFiles): FakeProjectQuota;
+  /**
+   * The same disk for a new process. A journal keeps its order: a limit that was set after a directory was made does not
+   * survive a power cut that the directory did not survive.
+   */
+  restart(files: FakeFiles, powerCut: boolean): FakeProjectQuota;
 }
 
 const NONE: Project = { id: 0, inherit: false };
@@ -65,8 +68,10 @@ function createOn(files: FakeFiles, disk: Disk, mode: FakeProjectQuota["mode"]):
     halt() {
       halted = true;
     },
-    restart(next) {
+    restart(next, powerCut) {
       halted = true;
+      const used = new Set(below(next, "/").map((path) => projectIn(next, disk, path).id));
+      for (const id of powerCut ? [...disk.limits.keys()] : []) if (!used.has(id)) disk.limits.delete(id);
       return createOn(next, disk, fake.mode);
     },
     project: (path) => on("quota.project", path, () => projectAt(path)),

@@ -10,6 +10,7 @@
 import { isKind } from "../../errors.ts";
 import type { Btrfs } from "../../host/btrfs.ts";
 import type { Clock } from "../../host/clock.ts";
+import type { Copier } from "../../host/copy-tree.ts";
 import type { Files } from "../../host/files.ts";
 import { wrapperLayout } from "../pool/layout.ts";
 import { invalid, refusal } from "../refusal.ts";
@@ -23,6 +24,7 @@ import { setTopDirectory } from "./top-directory.ts";
 export interface BtrfsDeps {
   readonly files: Files;
   readonly btrfs: Btrfs;
+  readonly copier: Copier;
   readonly clock: Pick<Clock, "sleep">;
 }
 
@@ -36,7 +38,7 @@ const POLL_MAX_MS = 2_000;
 /** The backend of any number of pools: all its state is on the disk. */
 export function createBtrfsBackend(deps: BtrfsDeps): Backend {
   const { files, btrfs } = deps;
-  const directory = createDirectoryBackend({ files });
+  const directory = createDirectoryBackend(deps);
   const dataOf = ({ wrapper }: PlacedVolume) => wrapperLayout(wrapper).data;
   const enforce = async (volume: PlacedVolume): Promise<void> => {
     const wrong = await limitTree(btrfs, dataOf(volume), volume.record.sizeBytes);

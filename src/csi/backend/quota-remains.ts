@@ -4,8 +4,7 @@ import { isKind } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import type { ProjectQuota } from "../../host/quota.ts";
 import { wrapperLayout } from "../pool/layout.ts";
-import { parseVolumeId } from "../volume/id.ts";
-import { parseRecord } from "../volume/record.ts";
+import { readInTrash } from "../pool/remains.ts";
 import type { ProjectIds } from "./quota-ids.ts";
 
 /** What finding out takes. */
@@ -17,23 +16,22 @@ export interface RemainsDeps {
 
 /**
  * The project of the record. Where there is none yet, since the volume was never finished, that of the data, which no
- * tenant ever saw then; but never one that a volume has, or one that is not ours to give.
+ * tenant ever saw then; but never one that another volume has, or one that is not ours to give.
  */
 export async function projectOfRemains(deps: RemainsDeps, wrapper: string): Promise<number | undefined> {
   const { files, quota, ids } = deps;
-  const { record, data } = wrapperLayout(wrapper);
-  const name = basename(wrapper).split(".")[0] ?? "";
+  const record = await readInTrash(files, wrapper);
+  if (record) return record.projectId;
   try {
-    const volume = parseVolumeId(name);
-    if (volume) return parseRecord(await files.read(record), volume).projectId;
-  } catch (error) {
-    if (!isKind(error, "not-found", "precondition")) throw error;
-  }
-  try {
-    const { id } = await quota.project(data);
-    return ids.mayBelongTo(id, name) ? id : undefined;
+    const { id } = await quota.project(wrapperLayout(wrapper).data);
+    return ids.mayBelongTo(id, volumeOfRemains(wrapper)) ? id : undefined;
   } catch (error) {
     if (isKind(error, "not-found", "unsupported")) return undefined;
     throw error;
   }
+}
+
+/** The id that the wrapper had before it was given a name in the trash. */
+export function volumeOfRemains(wrapper: string): string {
+  return basename(wrapper).split(".")[0] ?? "";
 }

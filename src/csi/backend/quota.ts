@@ -6,7 +6,6 @@
  * A guard-rail, not a wall: outside a user namespace the owner of a file may give it another project. `problem` looks for
  * that, in a few inodes at a time.
  */
-import { basename } from "node:path";
 import { withCleanupFailure } from "../../errors.ts";
 import type { Copier } from "../../host/copy-tree.ts";
 import type { Files } from "../../host/files.ts";
@@ -17,7 +16,7 @@ import type { VolumeRecord } from "../volume/record.ts";
 import type { Backend, PlacedVolume, VolumeUsage } from "./backend.ts";
 import { createDirectoryBackend } from "./directory.ts";
 import type { ProjectIds } from "./quota-ids.ts";
-import { projectOfRemains } from "./quota-remains.ts";
+import { projectOfRemains, volumeOfRemains } from "./quota-remains.ts";
 import { makeTopDirectory } from "./top-directory.ts";
 
 /** What a pool with project quotas takes. */
@@ -44,7 +43,7 @@ const SAMPLE = 32;
 /** The backend of one pool; `ids` is shared by all pools of the node. */
 export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
   const { files, quota, ids } = deps;
-  const directory = createDirectoryBackend({ files });
+  const directory = createDirectoryBackend(deps);
   return {
     ...directory,
     ...{ name: "quota", how: pool.how, enforced: true },
@@ -80,12 +79,11 @@ export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
     usage: (volume) => usageOf(deps, volume),
     problem: async (volume) => (await directory.problem(volume)) ?? (await problemOf(deps, pool, volume)),
     async dismantle(wrapper) {
-      const volume = basename(wrapper).split(".")[0] ?? "";
       const projectId = await projectOfRemains(deps, wrapper);
       if (projectId === undefined) return;
       // First the limit, then the data: an id that has either is not given to another volume.
       await quota.setLimits(wrapper, projectId, { bytes: 0, inodes: 0 });
-      ids.release(projectId, volume);
+      ids.release(projectId, volumeOfRemains(wrapper));
     },
   };
 }

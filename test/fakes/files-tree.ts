@@ -61,6 +61,16 @@ export class Tree {
     };
   }
 
+  /** The inode of this number, as long as it has a name. */
+  byNumber(ino: bigint, below = this.root): Inode | undefined {
+    if (below.ino === ino) return below;
+    for (const child of below.entries.values()) {
+      const found = this.byNumber(ino, child);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
   /** Changes names in memory; they reach the disk together, when one of the directories is synced. */
   change(edits: readonly Edit[], nowMs: number): void {
     for (const { directory, name, inode } of edits) {

@@ -43,6 +43,8 @@ export interface FakeFiles extends Files {
   crash(survival: Survival): FakeFiles;
   /** Everything there is becomes durable. */
   settle(): void;
+  /** The inode itself, by its path or its number, for effects on files that are none of `Files`; `not-found` without one. */
+  inode(wanted: string | bigint): Inode;
   /** Puts what is at `path`, and what is made below it later, on another device, as a mount would. */
   setDevice(path: string, dev: bigint): void;
   /** Every path below `path` with its kind and mode, sorted, such as `/a/b file 0600`: for comparing states. */
@@ -102,6 +104,13 @@ class Fake implements FakeFiles {
       if (inode.kind !== "symlink") throw errnoError("EINVAL", "file.readlink", path);
       return inode.target;
     });
+  }
+
+  inode(wanted: string | bigint): Inode {
+    if (typeof wanted === "string") return this.#find(wanted, "file.stat");
+    const found = this.#tree.byNumber(wanted);
+    if (!found) throw errnoError("ENOENT", "file.stat", `inode ${wanted}`);
+    return found;
   }
 
   setDevice(path: string, dev: bigint): void {

@@ -1,42 +1,12 @@
 /** From a pod's service account and from kubeconfigs to requests: over TLS, with tokens and certificates that change. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createFakeClock } from "../../test/fakes/clock.ts";
 import { createFakeFiles } from "../../test/fakes/files.ts";
 import { startFakeApiServer } from "../../test/fakes/kube/api-server.ts";
+import { certificate as cert, key } from "../../test/fakes/kube/certificate.ts";
 import { type ClusterAccess, inClusterAccess, isInCluster } from "./access.ts";
 import { createApiClient } from "./api-client.ts";
 import { kubeconfigAccess } from "./kubeconfig.ts";
-
-let directory: string;
-let key: string;
-let cert: string;
-beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), "trivet-kube-"));
-  const names = "subjectAltName=DNS:kubernetes,IP:127.0.0.1";
-  execFileSync(
-    "openssl",
-    // One certificate that signs itself: enough to be believed or not.
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "2",
-    ].concat(["-subj", "/CN=kubernetes", "-addext", names, "-keyout", "key.pem", "-out", "cert.pem"]),
-    { cwd: directory, stdio: "ignore" },
-  );
-  key = readFileSync(join(directory, "key.pem"), "utf8");
-  cert = readFileSync(join(directory, "cert.pem"), "utf8");
-});
-afterAll(() => rmSync(directory, { recursive: true }));
 
 async function filesWith(contents: Readonly<Record<string, string>>) {
   const files = createFakeFiles({ directories: ["/sa", "/etc/kube"] });

@@ -13,6 +13,8 @@ import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import { createPools } from "./pool/pools.ts";
 import { refusal } from "./refusal.ts";
+import { type CopySample, createCopies } from "./snapshot/copies.ts";
+import { createSources } from "./snapshot/sources.ts";
 import type { VolumeRecord } from "./volume/record.ts";
 
 /** Everything that a driver is made of. */
@@ -31,6 +33,12 @@ export interface DriverOptions {
   readonly deps: Omit<CsiDeps, "serve">;
   readonly log: Log;
   readonly onCall?: (call: CallReport) => void;
+  /** Told of copies for snapshots, restores and clones, for metrics. */
+  readonly onCopy?: (sample: CopySample) => void;
+  /** How long a call waits for its copy before it answers ABORTED, in milliseconds: less than its caller waits. */
+  readonly copyWaitMs?: number;
+  /** Whether GetSnapshot is offered: older conformance tools take its capability for an error. */
+  readonly getSnapshot?: boolean;
 }
 
 /** A driver without its socket. */
@@ -39,7 +47,7 @@ export interface Driver {
   /** The scan at the start; Probe says "ready" when it is over. Never throws: a pool that is away opens later. */
   scan(): Promise<void>;
   pools(): Promise<readonly PoolStatus[]>;
-  /** Resolves when no removal is running any more. */
+  /** Gives copies up; resolves when neither a copy nor a removal is running any more. */
   stop(): Promise<void>;
 }
 
@@ -47,7 +55,7 @@ export interface Driver {
 const notOffered: Readonly<Record<string, readonly string[]>> = {
   Controller: [
     ...["ControllerPublishVolume", "ControllerUnpublishVolume", "ControllerExpandVolume"],
-    ...["CreateSnapshot", "DeleteSnapshot", "ListSnapshots", "GetSnapshot", "ControllerModifyVolume"],
+    ...["GetSnapshot", "ControllerModifyVolume"],
   ],
 };
 
@@ -65,12 +73,17 @@ export function createDriver(options: DriverOptions): Driver {
     },
     options.pools,
   );
-  const shared = { ...deps, log, pools, lock, nodeId };
+  const copies = createCopies({
+    ...{ clock: deps.clock, log },
+    ...(options.copyWaitMs === undefined ? {} : { callWaitMs: options.copyWaitMs }),
+    ...(options.onCopy ? { onCopy: options.onCopy } : {}),
+  });
+  const shared = { ...deps, log, pools, lock, nodeId, copies, sources: createSources() };
   const node = createNode({ ...shared, kubeletRoot, inline: options.inline });
   let ready = false;
   const services: Readonly<Record<string, Readonly<Record<string, Handler<never>>>>> = {
     Identity: createIdentity({ driverVersion, isReady: () => ready }),
-    Controller: createController(shared),
+    Controller: createController(shared, { getSnapshot: options.getSnapshot ?? false }),
     Node: node.handlers,
   };
   const edge = { ...deps, log, ...(options.onCall ? { onCall: options.onCall } : {}) };
@@ -79,7 +92,9 @@ export function createDriver(options: DriverOptions): Driver {
     atEdge(edge, `${service}.${method}`, handler),
   ];
   const handlers = Object.entries(services).map(([service, methods]) => {
-    const missing = (notOffered[service] ?? []).map((method) => [method, refuse(method)] as const);
+    const missing = (notOffered[service] ?? [])
+      .filter((method) => !methods[method])
+      .map((method) => [method, refuse(method)] as const);
     const all = [...Object.entries(methods), ...missing];
     return [service, Object.fromEntries(all.map(([method, handler]) => wrap(service, method, handler)))];
   });
@@ -91,7 +106,10 @@ export function createDriver(options: DriverOptions): Driver {
       ready = true;
     },
     pools: pools.status,
-    stop: pools.stop,
+    async stop() {
+      await copies.stop();
+      await pools.stop();
+    },
   };
 }
 

@@ -70,6 +70,7 @@ function stageHandler(deps: Shared) {
     const id = requireId(volume_id, call);
     await deps.lock.run([id, staging.path], async () => {
       const volume = shownVolume(await requireVolume(deps, id));
+      deps.sources.requireUsable(id);
       call.check();
       await stage(deps, { volume, staging, capability });
     });
@@ -130,6 +131,7 @@ function publishHandler(deps: Shared) {
           "staging_target_path is missing: the volume is published from there",
         );
       }
+      deps.sources.requireUsable(id);
       call.check();
       await publish(deps, { volume, target, staging, capability, readOnly });
     });

@@ -5,6 +5,7 @@
 import type { BindFlag } from "../host/mount.ts";
 import { duration, inodeCount, ownerId, mode as parseMode, yesNo } from "./parameter-values.ts";
 import { invalid } from "./refusal.ts";
+import { type Consistency, parseConsistency } from "./snapshot/consistency.ts";
 import type { VolumeRecord } from "./volume/record.ts";
 import type { WireMap } from "./wire.ts";
 
@@ -51,6 +52,13 @@ export const parameterRows: readonly ParameterRow[] = [
     true,
   ),
   row(
+    "consistency",
+    "point-in-time, per-file",
+    "point-in-time",
+    "whether a clone of a volume in use may be made file by file, where the backend has no other way",
+    false,
+  ),
+  row(
     "namePattern",
     "such as {namespace}/{claim}",
     "none",
@@ -79,6 +87,8 @@ export interface ClassParameters {
   readonly mountFlags?: readonly BindFlag[];
   readonly onDelete?: NonNullable<VolumeRecord["onDelete"]>;
   readonly inodes?: number;
+  /** Of clones of volumes that are in use. */
+  readonly consistency?: Consistency;
   readonly claim?: NonNullable<VolumeRecord["claim"]>;
   /** `namePattern` with everything filled in: a relative path. */
   readonly browse?: string;
@@ -126,6 +136,7 @@ export function parseParameters(map: WireMap, source: ParameterSource = classSou
     mountFlags: flagsOf(get("nosuid", yesNo), get("nodev", yesNo), get("noexec", yesNo)),
     onDelete: onDeleteOf(source, map, get),
     inodes: get("inodes", inodeCount),
+    consistency: get("consistency", parseConsistency),
     claim,
     browse: get("namePattern", (field, text) =>
       fillPattern(field, text, { claim, volume: map[metadata.volumeName] }),

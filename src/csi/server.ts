@@ -6,6 +6,7 @@ import { createDriver } from "./driver.ts";
 import type { InlineSettings } from "./node/inline.ts";
 import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
+import type { CopySample } from "./snapshot/copies.ts";
 import { errorToStatus } from "./status.ts";
 
 /** What `trivet node` tells this leg. */
@@ -24,6 +25,10 @@ export interface CsiOptions {
   readonly log: Log;
   /** Told of every call when it ends, for metrics. */
   readonly onCall?: (call: CallReport) => void;
+  /** Told of every copy while it is made, for metrics. */
+  readonly onCopy?: (sample: CopySample) => void;
+  readonly copyWaitMs?: number;
+  readonly getSnapshot?: boolean;
 }
 
 /** A driver that is being served. */

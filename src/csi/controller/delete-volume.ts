@@ -6,6 +6,7 @@ import { unlinkByName } from "../pool/by-name.ts";
 import { wrapperOf } from "../pool/layout.ts";
 import type { FoundVolume } from "../pool/pools.ts";
 import { invalid, refusal } from "../refusal.ts";
+import type { Sources } from "../snapshot/sources.ts";
 import { confirmAbsence, deleteVolume } from "../volume/delete.ts";
 import { parseVolumeId } from "../volume/id.ts";
 import type { DeleteVolumeRequest } from "../wire.ts";
@@ -14,6 +15,8 @@ import type { ControllerDeps } from "./new-volume.ts";
 /** `mounts` tells whether a volume is in use before it is deleted. */
 export interface DeleteVolumeDeps extends ControllerDeps {
   readonly mounts: Mounts;
+  /** Tells whether it is being copied. */
+  readonly sources: Sources;
   randomUuid(): string;
 }
 
@@ -37,6 +40,7 @@ export function deleteVolumeHandler(deps: DeleteVolumeDeps) {
 export async function removeVolume(deps: DeleteVolumeDeps, found: FoundVolume, call: Call): Promise<void> {
   const { pool, record } = found;
   await requireUnused(deps.mounts, found);
+  deps.sources.requireRemovable(record.id);
   call.check();
   const unique = deps.randomUuid().slice(0, 8);
   await deleteVolume({ files: deps.files, nowMs: deps.clock.nowMs(), unique }, pool, record);

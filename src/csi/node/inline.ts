@@ -14,6 +14,7 @@ import { parameterRows, parseParameters } from "../parameters.ts";
 import type { FoundVolume } from "../pool/pools.ts";
 import { parseQuantity } from "../pool/quantity.ts";
 import { invalid, refusal } from "../refusal.ts";
+import type { Sources } from "../snapshot/sources.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import type { NodePublishVolumeRequest } from "../wire.ts";
 import type { Target } from "./target.ts";
@@ -27,6 +28,8 @@ export interface InlineSettings {
 export interface InlineDeps extends ControllerDeps {
   readonly mounts: Mounts;
   readonly inline: InlineSettings | undefined;
+  /** What is being copied at the moment. */
+  readonly sources: Sources;
   randomUuid(): string;
 }
 

@@ -42,6 +42,8 @@ export interface FakeImages {
   peek(path: string): FakeImage & { readonly sizeBytes: number };
   /** Changes what is in it, as a pod, a crash or a broken disk would. */
   poke(path: string, fileSystem: Partial<FakeFileSystem>): void;
+  /** Gives `target` what is in `source`, after bytes alone were copied. */
+  carry(source: string, target: string): void;
   /** The file system mounted at `path`, as far as growing it goes. */
   mountedAt(path: string, device: string): void;
   halt(): void;
@@ -135,7 +137,6 @@ export function createFakeImages(files: FakeFiles, loops: FakeLoops): FakeImages
         );
       }),
   };
-  let opened = 0;
   const imageFileSystems: ImageFileSystems = {
     make: (image, { fsType, inodes }) =>
       own("fs.make", image, () => {
@@ -160,7 +161,7 @@ export function createFakeImages(files: FakeFiles, loops: FakeLoops): FakeImages
         const ino = behind(device);
         const fileSystem = fileSystemOf(ino);
         if (fileSystem.fsType !== fsType) throw errnoError("EINVAL", "fs.open", device);
-        const path = `/opened-${++opened}`;
+        const path = `/opened-${++ids}`;
         const { mode, uid, gid } = fileSystem.top;
         await quietly(files, async () => {
           await files.mkdir(path, mode);
@@ -201,6 +202,7 @@ export function createFakeImages(files: FakeFiles, loops: FakeLoops): FakeImages
     ...{ freeBytes: 2 ** 40, canShare: false, canGrowMounted: true },
     poke: (path, fileSystem) =>
       write(path, { ...read(path), fileSystem: { ...fileSystemOf(path), ...fileSystem } }),
+    carry: (source, target) => write(target, { ...read(source), reservedBytes: 0 }),
     mountedAt: (path, device) => void mounted.set(path, device),
     halt() {
       halted = true;

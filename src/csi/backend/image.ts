@@ -134,6 +134,7 @@ async function grow(
     await enlarge(opened.path).finally(opened.close);
   } else {
     await prepareFileSystem(deps, volume);
+    await deps.files.sync(imageOf(volume));
   }
 }
 

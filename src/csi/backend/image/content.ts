@@ -149,11 +149,12 @@ export async function growUnmounted(deps: ImageDeps, volume: PlacedVolume): Prom
   const { files, imageFileSystems } = deps;
   const fsType = fsTypeOf(volume.record);
   const { sizeBytes } = await files.stat(imageOf(volume));
+  const image = imageOf(volume);
   try {
     await withFileSystem(deps, volume, (root) => imageFileSystems.grow(root, fsType, sizeBytes));
   } catch (error) {
     if (fsType !== "ext4" || !isKind(error, "precondition")) throw error;
-    await imageFileSystems.growUnmounted(imageOf(volume));
+    await imageFileSystems.growUnmounted(image);
   }
 }
 

@@ -6,6 +6,7 @@ import { formatTcpAddress } from "../config/values.ts";
 import type { CsiDeps } from "../csi/deps.ts";
 import { driverName } from "../csi/names.ts";
 import { startCsi } from "../csi/server.ts";
+import type { CopySample } from "../csi/snapshot/copies.ts";
 import type { ClusterAccess } from "../kube/access.ts";
 import { type Registration, registerWithKubelet } from "../kubelet/registration.ts";
 import { startHealthServer } from "../observe/health.ts";
@@ -82,6 +83,7 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     deps: host.csi,
     log: log.child({ leg: "csi" }),
     onCall: metrics.callObserver("trivet_csi", "CSI calls served"),
+    onCopy: copyObserver(metrics),
   });
   if (!config.register) return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
   const registration = await registerDriver(config, host, log).catch(async (error: unknown) => {
@@ -133,5 +135,23 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
     stop: async (timeoutMs) => {
       await Promise.all([network.stop(), agent.stop({ timeoutMs })]);
     },
+  };
+}
+
+/** Copies for snapshots, restores and clones: how many run, how they ended, and what they have copied. */
+function copyObserver({ gauge, counter }: ReturnType<typeof createMetrics>): (sample: CopySample) => void {
+  const running = gauge("trivet_csi_copies_running", "Copies of volumes that are being made.");
+  const ended = counter(
+    "trivet_csi_copies_total",
+    "Copies of volumes that have ended, by outcome.",
+    "outcome",
+  );
+  const bytes = counter("trivet_csi_copied_bytes_total", "Bytes copied, by what for.", "kind");
+  let count = 0;
+  return (sample) => {
+    if (sample.event === "progress") return bytes(Math.max(0, sample.bytes), sample.kind);
+    count += sample.event === "started" ? 1 : -1;
+    running(count);
+    if (sample.event !== "started") ended(1, sample.event);
   };
 }

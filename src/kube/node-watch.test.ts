@@ -135,16 +135,19 @@ describe("the watch of nodes", () => {
     expect(restarts).toContain("expired");
   });
 
-  it("begins again when the list expires between two pages", async () => {
+  it.each([
+    ["expires", () => server.compact()],
+    ["is refused", () => server.refuse(500)],
+  ])("begins again when the list %s between two pages", async (_how, disturb) => {
     for (let index = 0; index < 600; index += 1) server.put({ name: `n${index}` });
     const get = client.get;
-    let compacted = false;
+    let disturbed = false;
     client = {
       ...client,
       get: async (options) => {
-        if (options.path.includes("continue") && !compacted) {
-          compacted = true;
-          server.compact();
+        if (options.path.includes("continue") && !disturbed) {
+          disturbed = true;
+          disturb();
         }
         return get(options);
       },

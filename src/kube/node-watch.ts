@@ -104,14 +104,17 @@ class Watcher {
   async #list(): Promise<void> {
     const found = new Map<string, NodeFacts>();
     let token = "";
+    let resourceVersion = "";
     do {
       const reader = readNodeList((node) => found.set(node.name, node));
       const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...(token && { continue: token }) });
       await this.#get({ query, idleMs: LIST_IDLE_MS, onData: (bytes) => reader.feed(bytes) });
       const page = reader.finish();
       token = page.continueToken;
-      this.#resourceVersion = page.resourceVersion;
+      resourceVersion = page.resourceVersion;
     } while (token !== "");
+    // Only now: after half a list there is nothing to watch from.
+    this.#resourceVersion = resourceVersion;
     this.#nodes = found;
     this.#recovered();
     this.#options.log.info("the API server told all nodes", { nodes: found.size });

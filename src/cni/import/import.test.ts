@@ -2,8 +2,10 @@
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { bootId, createFakeNode, type FakeNode } from "../../../test/fakes/cni-node.ts";
+import { whyDead } from "../gc/alive.ts";
 import { listLeases } from "../ipam/leases.ts";
 import { encodeCache } from "../libcni-cache.ts";
+import { ownAttachments } from "../own-attachments.ts";
 import { importHostLocal } from "./import.ts";
 
 const stateDir = "/run/trivet/cni";
@@ -140,6 +142,17 @@ describe("importing from host-local", () => {
       ).toEqual(["10.42.0.2", "fd00::2"]);
       if (done) break;
     }
+  });
+
+  it("is freed by the sweep when the pod's namespace is gone, and not before", async () => {
+    const { deps } = await run({ apply: true });
+    node.kernel.removeNamespace(`${netnsDir}/b`);
+    const records = await ownAttachments(deps, stateDir);
+    const dead = await Promise.all(records.map((record) => whyDead(deps, record, deps.clock.nowMs())));
+    expect(records.map(({ containerId }, index) => [containerId, dead[index]])).toEqual([
+      ["id-a", undefined],
+      ["id-b", `its namespace ${netnsDir}/b is gone`],
+    ]);
   });
 
   it("goes into a network of another name", async () => {

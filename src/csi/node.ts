@@ -158,7 +158,7 @@ function unpublishHandler(deps: Shared) {
       if (inline) {
         await detachUnused(deps, inline);
         await deps.inlineVolumes.remove(inline, call);
-      }
+      } else if (!id) await deps.inlineVolumes.confirmAbsence(volume_id);
     });
     return {};
   };

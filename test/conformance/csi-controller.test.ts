@@ -10,6 +10,7 @@ import {
   MIB,
   oddIds,
   publishRequest,
+  stagingFor,
   unusedId,
   type Volume,
 } from "./csi/requests.ts";
@@ -42,14 +43,12 @@ describe("Identity", () => {
     expect(info).toMatchObject({ name: "local.csi.trivet.dev", vendor_version: "1.2.3" });
   });
 
-  test("GetPluginCapabilities: names the controller service and accessibility constraints, and nothing unknown", async () => {
-    const { capabilities } = await call<{ capabilities: { service: { type: string } }[] }>(
-      "Identity",
-      "GetPluginCapabilities",
-    );
-    expect(capabilities.map(({ service }) => service.type)).toEqual([
-      "CONTROLLER_SERVICE",
-      "VOLUME_ACCESSIBILITY_CONSTRAINTS",
+  test("GetPluginCapabilities: names the controller service, accessibility constraints and online expansion, and nothing unknown", async () => {
+    const { capabilities } = await call<{ capabilities: unknown[] }>("Identity", "GetPluginCapabilities");
+    expect(capabilities).toMatchObject([
+      { service: { type: "CONTROLLER_SERVICE" } },
+      { service: { type: "VOLUME_ACCESSIBILITY_CONSTRAINTS" } },
+      { volume_expansion: { type: "ONLINE" } },
     ]);
   });
 
@@ -64,7 +63,12 @@ describe("capabilities", () => {
       "Controller",
       "ControllerGetCapabilities",
     );
-    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual(["CREATE_DELETE_VOLUME"]);
+    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual(
+      expect.arrayContaining([
+        ...["CREATE_DELETE_VOLUME", "LIST_VOLUMES", "GET_CAPACITY", "SINGLE_NODE_MULTI_WRITER"],
+        ...["GET_VOLUME", "VOLUME_CONDITION"],
+      ]),
+    );
   });
 
   test("NodeGetCapabilities: names what is offered", async () => {
@@ -72,19 +76,20 @@ describe("capabilities", () => {
       "Node",
       "NodeGetCapabilities",
     );
-    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual(["SINGLE_NODE_MULTI_WRITER"]);
+    expect(capabilities.map(({ rpc }) => rpc.type)).toEqual([
+      ...["STAGE_UNSTAGE_VOLUME", "GET_VOLUME_STATS", "EXPAND_VOLUME", "VOLUME_CONDITION"],
+      ...["SINGLE_NODE_MULTI_WRITER", "VOLUME_MOUNT_GROUP"],
+    ]);
   });
 
   test("every method that no capability stands for answers UNIMPLEMENTED", async () => {
-    const offered = [
-      ...["CreateVolume", "DeleteVolume", "ValidateVolumeCapabilities", "ControllerGetCapabilities"],
-      ...["NodePublishVolume", "NodeUnpublishVolume", "NodeGetCapabilities", "NodeGetInfo"],
+    const notOffered = [
+      ...["ControllerPublishVolume", "ControllerUnpublishVolume", "ControllerExpandVolume"],
+      ...["ControllerModifyVolume", "GetSnapshot"],
     ];
-    for (const service of ["Controller", "Node", "GroupController"]) {
-      for (const method of subject.client.methods(service)) {
-        if (!offered.includes(method))
-          expect([method, await refused(service, method)]).toEqual([method, "UNIMPLEMENTED"]);
-      }
+    for (const method of notOffered) expect(await refused("Controller", method)).toBe("UNIMPLEMENTED");
+    for (const method of subject.client.methods("GroupController")) {
+      expect([method, await refused("GroupController", method)]).toEqual([method, "UNIMPLEMENTED"]);
     }
   });
 
@@ -115,11 +120,20 @@ describe("CreateVolume: what is missing or wrong is INVALID_ARGUMENT and names t
       { volume_capabilities: [{ mount: {} }] },
       /\[0\]\.access_mode is missing/,
     ],
-    ["access type block", { volume_capabilities: [blockCapability] }, /volume_capabilities\[0\]\.block/],
+    [
+      "access type block, in pools of directories",
+      { volume_capabilities: [blockCapability] },
+      /^volume_capabilities asks for block, which pool "default"/,
+    ],
+    [
+      "access type block beside mount",
+      { volume_capabilities: [capability(), blockCapability] },
+      /^volume_capabilities ask for mount and block/,
+    ],
     [
       "one bad capability among good ones",
-      { volume_capabilities: [capability(), blockCapability] },
-      /\[1\]\.block/,
+      { volume_capabilities: [capability(), capability("UNKNOWN")] },
+      /\[1\]\.access_mode/,
     ],
     [
       "MULTI_NODE_READER_ONLY",
@@ -142,16 +156,11 @@ describe("CreateVolume: what is missing or wrong is INVALID_ARGUMENT and names t
       /mount_flags\[0\] is not allowed/,
     ],
     [
-      "a file system type",
+      "a file system type, in pools of directories",
       { volume_capabilities: [{ mount: { fs_type: "ext4" }, access_mode: { mode: 1 } }] },
-      /fs_type is "ext4"/,
+      /^fsType is "ext4", but pool "default" offers none/,
     ],
     ["an unknown parameter", { parameters: { colour: "red" } }, /^parameters\.colour is "red"/],
-    [
-      "an unknown pool",
-      { parameters: { pool: "nosuch" } },
-      /^parameters\.pool is "nosuch": this node has default, second/,
-    ],
     ["an empty pool", { parameters: { pool: "" } }, /^parameters\.pool is ""/],
     ["a mutable parameter", { mutable_parameters: { iops: "3" } }, /^mutable_parameters\.iops is "3"/],
     [
@@ -160,16 +169,6 @@ describe("CreateVolume: what is missing or wrong is INVALID_ARGUMENT and names t
       /^capacity_range requires 2/,
     ],
     ["a negative size", { capacity_range: { required_bytes: -1 } }, /^capacity_range\.required_bytes is -1/],
-    [
-      "a source volume",
-      { volume_content_source: { volume: { volume_id: unusedId } } },
-      /^volume_content_source/,
-    ],
-    [
-      "a source snapshot",
-      { volume_content_source: { snapshot: { snapshot_id: "x" } } },
-      /^volume_content_source/,
-    ],
   ];
 
   test.each(rows)("%s", async (_, changes, message) => {
@@ -183,6 +182,14 @@ describe("CreateVolume: what is missing or wrong is INVALID_ARGUMENT and names t
     );
     expect(failure).toEqual({ code: "INVALID_ARGUMENT", details: expect.stringMatching(message) });
     expect(await account()).toEqual(before);
+  });
+
+  test("a pool that this node lacks is RESOURCE_EXHAUSTED: another node may have it, and the pod can go there", async () => {
+    const request = createRequest("elsewhere", { parameters: { pool: "nosuch" } });
+    expect(await subject.client.refused("Controller", "CreateVolume", request)).toEqual({
+      code: "RESOURCE_EXHAUSTED",
+      details: 'parameters.pool is "nosuch", and this node has default, second',
+    });
   });
 
   test("a size that no pool can ever have is OUT_OF_RANGE", async () => {
@@ -341,6 +348,9 @@ describe("DeleteVolume", () => {
     await call("Node", "NodePublishVolume", publishRequest(volume_id, target));
     expect(await refused("Controller", "DeleteVolume", { volume_id })).toBe("FAILED_PRECONDITION");
     await call("Node", "NodeUnpublishVolume", { volume_id, target_path: target });
+    expect(await refused("Controller", "DeleteVolume", { volume_id })).toBe("FAILED_PRECONDITION");
+    const staging_target_path = stagingFor(volume_id, target);
+    await call("Node", "NodeUnstageVolume", { volume_id, staging_target_path });
     expect(await call("Controller", "DeleteVolume", { volume_id })).toEqual({});
   });
 });
@@ -374,6 +384,9 @@ describe("ValidateVolumeCapabilities", () => {
     const { volume_id } = await create("validated");
     const request = { volume_id, volume_capabilities: [capability(), blockCapability] };
     const answer = await call("Controller", "ValidateVolumeCapabilities", request);
-    expect(answer).toEqual({ confirmed: null, message: expect.stringMatching(/\[1\]\.block/) });
+    expect(answer).toEqual({
+      confirmed: null,
+      message: expect.stringMatching(/was made for access type mount, not block/),
+    });
   });
 });

@@ -48,17 +48,27 @@ describe("NodePublishVolume: what is missing or wrong", () => {
     await expect(stat(target)).rejects.toMatchObject({ code: "ENOENT" });
   });
 
-  test.each(["block", "remount"])(
-    "an access type or flag that is not offered is INVALID_ARGUMENT: %s",
-    async (what) => {
-      const { volume_id } = await create("published");
-      const volume_capability = what === "block" ? blockCapability : capability(undefined, [what]);
-      const request = publishRequest(volume_id, await subject.target("refused"), { volume_capability });
-      const { code, details } = await subject.client.refused("Node", "NodePublishVolume", request);
-      const field = what === "block" ? "volume_capability.block" : "volume_capability.mount.mount_flags[0]";
-      expect([code, details.includes(field)]).toEqual(["INVALID_ARGUMENT", true]);
-    },
-  );
+  test.each<[string, object, string, string]>([
+    ["another access type", blockCapability, "FAILED_PRECONDITION", "was made for access type mount"],
+    ["a flag that is not allowed", capability(undefined, ["remount"]), "INVALID_ARGUMENT", "mount_flags[0]"],
+    [
+      "another file system",
+      { mount: { fs_type: "xfs" }, access_mode: { mode: "SINGLE_NODE_WRITER" } },
+      "INVALID_ARGUMENT",
+      'volume_capability.mount.fs_type is "xfs"',
+    ],
+  ])("%s than the volume has is refused, and said so", async (_, volume_capability, code, message) => {
+    const { volume_id } = await create("published");
+    const request = publishRequest(volume_id, await subject.target("refused"), { volume_capability });
+    const failure = await subject.client.refused("Node", "NodePublishVolume", request);
+    expect(failure).toEqual({ code, details: expect.stringContaining(message) });
+  });
+
+  test("a request without a staging path is FAILED_PRECONDITION", async () => {
+    const { volume_id } = await create("published");
+    const request = publishRequest(volume_id, await subject.target("unstaged"), { staging_target_path: "" });
+    expect(await refused("Node", "NodePublishVolume", request)).toBe("FAILED_PRECONDITION");
+  });
 
   const tooLong = [`KUBELET/${"x".repeat(256)}`, `KUBELET/${"x/".repeat(2_100)}y`];
   test.each([

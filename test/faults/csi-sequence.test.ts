@@ -7,6 +7,8 @@ import {
   isReading,
   POOL,
   requests,
+  SIZE,
+  stagingOf,
   TARGET,
   type World,
   watch,
@@ -101,6 +103,34 @@ describe("the sequence of effects", () => {
     ]);
   });
 
+  test("of stage and unstage: one mount, and it away again, and the directory is the kubelet's", async () => {
+    const world = await started();
+    const id = await create(world, "one");
+    await world.files.mkdir(stagingOf(id), 0o750);
+    const stage = async () => {
+      await world.call("Node.NodeStageVolume", requests.stage(id));
+      await world.call("Node.NodeStageVolume", requests.stage(id));
+    };
+    expect((await changes(world, stage)).at(-1)).toBe(`move_mount ${stagingOf(id)}`);
+    expect(await changes(world, () => world.call("Node.NodeUnstageVolume", requests.stage(id)))).toEqual([
+      `umount2 ${stagingOf(id)}`,
+    ]);
+  });
+
+  test("of NodeExpandVolume replaces the record durably", async () => {
+    const world = await started();
+    const id = await create(world, "one");
+    const record = `POOL/volumes/${id}`;
+    const expand = () => world.call("Node.NodeExpandVolume", requests.expand(id, 2 * SIZE));
+    expect(await changes(world, expand)).toEqual([
+      `file.unlink ${record}/.meta.json.tmp`,
+      `file.create ${record}/.meta.json.tmp`,
+      `file.sync ${record}/.meta.json.tmp`,
+      `file.rename ${record}/.meta.json.tmp -> ${record}/meta.json`,
+      `file.sync ${record}`,
+    ]);
+  });
+
   test("of publish and unpublish: one directory, one mount, and both away again", async () => {
     const world = await started();
     const id = await create(world, "one");
@@ -109,6 +139,7 @@ describe("the sequence of effects", () => {
       await world.call("Node.NodePublishVolume", publish);
       await world.call("Node.NodePublishVolume", publish);
     };
+    await world.call("Node.NodeStageVolume", requests.stage(id));
     expect(await changes(world, twice)).toEqual([`file.mkdir ${TARGET}`, `move_mount ${TARGET}`]);
     expect(await changes(world, () => world.call("Node.NodeUnpublishVolume", publish))).toEqual([
       `umount2 ${TARGET}`,

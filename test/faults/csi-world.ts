@@ -14,6 +14,8 @@ import { createFakeMounts, type FakeMounts } from "../fakes/mount.ts";
 
 export const POOL = "/disk/pool";
 export const TARGET = "/kubelet/pods/a/mount";
+/** The inline volume of a pod, as the kubelet calls it. */
+export const INLINE_ID = `csi-${"0".repeat(64)}`;
 export const SIZE = 1_000;
 const GIB = 2 ** 30;
 
@@ -33,7 +35,9 @@ export interface World {
 
 /** A new node whose driver has not started its scan. */
 export function createWorld(): World {
-  const files = createFakeFiles({ directories: ["/disk", "/state", "/kubelet/pods/a", "/kubelet/pods/b"] });
+  const files = createFakeFiles({
+    directories: ["/disk", "/state", "/kubelet/pods/a", "/kubelet/pods/b", "/kubelet/staging"],
+  });
   return build(files, createFakeMounts({ files, busy: files }));
 }
 
@@ -53,6 +57,7 @@ function build(files: FakeFiles, mounts: FakeMounts): World {
   const copier = createFakeCopier(files);
   const driver = createDriver({
     ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
+    inline: { maxBytes: GIB },
     deps: { ...createFakeCsiEffects(files), mounts, copier, randomUuid },
     log: silentLog,
   });
@@ -94,34 +99,60 @@ export function watch(world: World, hook: ((effect: string) => void) | undefined
 
 /** Whether an effect, as `watch` tells it, leaves the disk and the mount table as they are. */
 export function isReading(effect: string): boolean {
-  return /file\.(read|stat|list|space|realpath|open)|mount\.list/.test(effect);
+  return /file\.(read|readlink|stat|list|space|realpath|open)|mount\.list/.test(effect);
 }
 
 export const mount = { mount: { fs_type: "", mount_flags: [], volume_mount_group: "" }, block: null };
+/** Where the kubelet stages a volume: it makes the directory itself. */
+export function stagingOf(volumeId: string): string {
+  return `/kubelet/staging/${volumeId}`;
+}
+
 const writer = { ...mount, access_mode: { mode: "SINGLE_NODE_WRITER" } };
 
 export const requests = {
-  create: (name: string) => ({
-    ...{ name, parameters: {}, mutable_parameters: {}, volume_capabilities: [writer] },
+  create: (name: string, parameters: Readonly<Record<string, string>> = {}) => ({
+    ...{ name, parameters, mutable_parameters: {}, volume_capabilities: [writer] },
     capacity_range: { required_bytes: String(SIZE), limit_bytes: "0" },
     ...{ volume_content_source: null, accessibility_requirements: null },
   }),
+  stage: (volume_id: string) => ({
+    ...{ volume_id, staging_target_path: stagingOf(volume_id), volume_capability: writer },
+  }),
   publish: (volume_id: string, target_path: string) => ({
-    ...{ volume_id, target_path, volume_capability: writer, readonly: false },
+    ...{ volume_id, target_path, volume_capability: writer, readonly: false, volume_context: {} },
+    staging_target_path: stagingOf(volume_id),
+  }),
+  publishInline: (target_path: string) => ({
+    ...{ volume_id: INLINE_ID, target_path, volume_capability: writer, readonly: false },
+    staging_target_path: "",
+    volume_context: { "csi.storage.k8s.io/ephemeral": "true", size: String(SIZE) },
+  }),
+  expand: (volume_id: string, bytes: number) => ({
+    ...{ volume_id, volume_path: TARGET },
+    capacity_range: { required_bytes: String(bytes), limit_bytes: "0" },
   }),
 };
 
-export async function create(world: World, name: string): Promise<string> {
+export async function create(
+  world: World,
+  name: string,
+  parameters?: Readonly<Record<string, string>>,
+): Promise<string> {
   const { volume } = await world.call<{ volume: { volume_id: string } }>(
     "Controller.CreateVolume",
-    requests.create(name),
+    requests.create(name, parameters),
   );
   return volume.volume_id;
 }
 
 /** Creates a volume and writes into it what must never be lost. */
-export async function createFilled(world: World, name: string): Promise<string> {
-  const id = await create(world, name);
+export async function createFilled(
+  world: World,
+  name: string,
+  parameters?: Readonly<Record<string, string>>,
+): Promise<string> {
+  const id = await create(world, name, parameters);
   await world.files.create(`${POOL}/volumes/${id}/data/precious`, Buffer.from(name), 0o600);
   world.files.settle();
   return id;
@@ -135,13 +166,22 @@ export async function volumesOnDisk(world: World): Promise<string[]> {
   return (await world.files.list(`${POOL}/volumes`)).map(({ name }) => name).sort();
 }
 
+/** What the disk says of a volume. */
+export async function recordOf(
+  world: World,
+  id: string,
+): Promise<{ readonly sizeBytes: number; readonly ephemeral?: object }> {
+  return JSON.parse(String(await world.files.read(`${POOL}/volumes/${id}/meta.json`)));
+}
+
 /** After a call that failed, before a retry: nothing is under construction, and every byte is accounted for. */
 export async function requireAccount(world: World): Promise<void> {
   const { reservedBytes, volumes, trashed } = await world.settled();
   const inTrash = (await world.files.list(`${POOL}/.pool/trash`)).length;
+  const retained = (await world.files.list(`${POOL}/.pool/retained`)).length;
   const onDisk = (await volumesOnDisk(world)).length;
   expect({ volumes, trashed, reservedBytes }).toEqual({
-    ...{ volumes: onDisk, trashed: inTrash, reservedBytes: (onDisk + inTrash) * SIZE },
+    ...{ volumes: onDisk, trashed: inTrash, reservedBytes: (onDisk + inTrash + retained) * SIZE },
   });
   expect(await world.files.list(`${POOL}/.pool/staging`)).toEqual([]);
 }
@@ -160,7 +200,9 @@ export async function requireSound(world: World): Promise<void> {
       mode: 0o777,
     });
   }
-  expect([status.volumes, status.reservedBytes]).toEqual([ids.length, ids.length * SIZE]);
+  // What its class retains still takes its room.
+  const held = ids.length + (await world.files.list(`${POOL}/.pool/retained`)).length;
+  expect([status.volumes, status.reservedBytes]).toEqual([ids.length, held * SIZE]);
   expect(await world.files.list(`${POOL}/.pool/staging`)).toEqual([]);
   expect(await world.files.list(`${POOL}/.pool/trash`)).toEqual([]);
 }

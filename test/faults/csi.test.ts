@@ -12,11 +12,14 @@ import {
   createWorld,
   isReading,
   POOL,
+  recordOf,
   requests,
   requireAccount,
   requireContent,
   requireSound,
   restart,
+  SIZE,
+  stagingOf,
   TARGET,
   volumesOnDisk,
   type World,
@@ -32,7 +35,7 @@ interface Scenario {
   /** After an acknowledged call, and after any crash that followed it. */
   requireDone(world: World, id: string, powerCut: boolean): Promise<void>;
   /** After a call that was answered with an error, where it takes back what it did. */
-  requireUndone?(world: World): Promise<void>;
+  requireUndone?(world: World, id: string): Promise<void>;
   /** At any time, acknowledged or not. */
   requireSafe(world: World, id: string): Promise<void>;
 }
@@ -41,8 +44,26 @@ const nothing = async () => undefined;
 const mountsAt = async ({ mounts }: World, target = TARGET) =>
   (await mounts.list()).filter(({ mountPoint }) => mountPoint === target);
 
-async function requirePublished(world: World, id: string): Promise<void> {
-  const mounts = await mountsAt(world);
+/** A volume with content, and the staging directory that the kubelet makes for it. */
+async function prepareStaging(world: World, name: string): Promise<string> {
+  const id = await createFilled(world, name);
+  await world.files.mkdir(stagingOf(id), 0o750);
+  return id;
+}
+
+/** The inline volumes that the pool has, by the ids of the pool. */
+async function inlineVolumes(world: World): Promise<string[]> {
+  const found: string[] = [];
+  for (const id of await volumesOnDisk(world)) {
+    if ((await recordOf(world, id)).ephemeral) found.push(id);
+  }
+  return found;
+}
+
+const requirePublished = (world: World, id: string) => requireMounted(world, id, TARGET);
+
+async function requireMounted(world: World, id: string, path: string): Promise<void> {
+  const mounts = await mountsAt(world, path);
   expect(mounts.map(({ root, options }) => [root, options.slice(0, 3)])).toEqual([
     [`${POOL}/volumes/${id}/data`, ["rw", "nosuid", "nodev"]],
   ]);
@@ -91,6 +112,92 @@ const scenarios: readonly Scenario[] = [
       await requireContent(world, id, "shown");
       if ((await mountsAt(world)).length > 0) await requirePublished(world, id);
     },
+  },
+  {
+    title: "NodeStageVolume",
+    prepare: (world) => prepareStaging(world, "staged"),
+    act: (world, id) => world.call("Node.NodeStageVolume", requests.stage(id)),
+    async requireDone(world, id, powerCut) {
+      if (!powerCut) await requireMounted(world, id, stagingOf(id));
+    },
+    async requireUndone(world, id) {
+      expect(await mountsAt(world, stagingOf(id))).toEqual([]);
+      expect((await world.files.stat(stagingOf(id))).kind).toBe("directory");
+    },
+    requireSafe: (world, id) => requireContent(world, id, "staged"),
+  },
+  {
+    title: "NodeUnstageVolume",
+    async prepare(world) {
+      const id = await prepareStaging(world, "staged");
+      await world.call("Node.NodeStageVolume", requests.stage(id));
+      return id;
+    },
+    act: (world, id) => world.call("Node.NodeUnstageVolume", requests.stage(id)),
+    async requireDone(world, id, powerCut) {
+      if (!powerCut) expect(await mountsAt(world, stagingOf(id))).toEqual([]);
+    },
+    requireSafe: (world, id) => requireContent(world, id, "staged"),
+  },
+  {
+    title: "NodePublishVolume of a staged volume",
+    async prepare(world) {
+      const id = await prepareStaging(world, "shown");
+      await world.call("Node.NodeStageVolume", requests.stage(id));
+      return id;
+    },
+    act: (world, id) => world.call("Node.NodePublishVolume", requests.publish(id, TARGET)),
+    async requireDone(world, id, powerCut) {
+      if (!powerCut) await requirePublished(world, id);
+    },
+    requireUndone: requireUnpublished,
+    requireSafe: (world, id) => requireContent(world, id, "shown"),
+  },
+  {
+    title: "NodePublishVolume of an inline volume",
+    prepare: async () => "",
+    act: (world) => world.call("Node.NodePublishVolume", requests.publishInline(TARGET)),
+    async requireDone(world, _, powerCut) {
+      const [inline, ...others] = await inlineVolumes(world);
+      expect(others).toEqual([]);
+      expect(inline).toBeDefined();
+      if (!powerCut && inline !== undefined) await requirePublished(world, inline);
+    },
+    requireSafe: nothing,
+  },
+  {
+    title: "NodeUnpublishVolume of an inline volume",
+    async prepare(world) {
+      await world.call("Node.NodePublishVolume", requests.publishInline(TARGET));
+      return "";
+    },
+    act: (world) => world.call("Node.NodeUnpublishVolume", requests.publishInline(TARGET)),
+    async requireDone(world, _, powerCut) {
+      expect(await inlineVolumes(world)).toEqual([]);
+      if (!powerCut) await requireUnpublished(world);
+    },
+    requireSafe: nothing,
+  },
+  {
+    title: "NodeExpandVolume",
+    prepare: (world) => createFilled(world, "grown"),
+    act: (world, id) => world.call("Node.NodeExpandVolume", requests.expand(id, SIZE)),
+    requireDone: async (world, id) =>
+      expect((await recordOf(world, id)).sizeBytes).toBeGreaterThanOrEqual(SIZE),
+    requireSafe: (world, id) => requireContent(world, id, "grown"),
+  },
+  {
+    title: "DeleteVolume of a volume that its class retains",
+    prepare: (world) => createFilled(world, "kept", { onDelete: "retain" }),
+    act: (world, volume_id) => world.call("Controller.DeleteVolume", { volume_id }),
+    async requireDone(world, id) {
+      expect(await volumesOnDisk(world)).not.toContain(id);
+      const [entry, ...others] = await world.files.list(`${POOL}/.pool/retained`);
+      expect([entry?.name.startsWith(id), others]).toEqual([true, []]);
+      const precious = `${POOL}/.pool/retained/${entry?.name}/data/precious`;
+      expect(String(await world.files.read(precious))).toBe("kept");
+    },
+    requireSafe: nothing,
   },
   {
     title: "NodeUnpublishVolume, of two mounts stacked on the target",
@@ -205,7 +312,7 @@ describe.each(scenarios)("$title", (scenario) => {
       await requireSafe(scenario, world, prepared);
       await requireAccount(world);
       if (acknowledged) await scenario.requireDone(world, prepared.id, false);
-      else await scenario.requireUndone?.(world);
+      else await scenario.requireUndone?.(world, prepared.id);
       await retry(scenario, world, prepared);
       await requireDurable(scenario, world, prepared);
     }

@@ -15,6 +15,8 @@ import type { FoundVolume } from "../pool/pools.ts";
 import { parseQuantity } from "../pool/quantity.ts";
 import { invalid, refusal } from "../refusal.ts";
 import type { Sources } from "../snapshot/sources.ts";
+import { confirmAbsence } from "../volume/delete.ts";
+import { volumeIdFor } from "../volume/id.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import type { NodePublishVolumeRequest } from "../wire.ts";
 import type { Target } from "./target.ts";
@@ -72,6 +74,14 @@ export function createInlineVolumes(deps: InlineDeps) {
     },
     async remove(found: FoundVolume, call: Call): Promise<void> {
       await deps.lock.run([found.record.id], () => removeVolume(deps, found, call));
+    },
+    /** For one that is not there: an earlier attempt may have failed before its removal was durable. */
+    async confirmAbsence(volumeId: string): Promise<void> {
+      for (const { config, use } of deps.pools.all) {
+        const pool = await use().catch(() => undefined); // one that is away is swept when it comes back
+        const origin = { nodeId: deps.nodeId, pool: config.name, name: nameOf(volumeId) };
+        if (pool) await confirmAbsence(deps.files, pool, volumeIdFor(origin));
+      }
     },
     sweep: (records: readonly VolumeRecord[]) => sweep(deps, records, find),
   };

@@ -11,7 +11,7 @@ import { refusal } from "../refusal.ts";
 import { applyGroup } from "./group.ts";
 import { mountsAt, placeOf, showsSource } from "./mount-state.ts";
 import { effectiveFlags, requireCapable, type ShownVolume } from "./shown-volume.ts";
-import { makeTarget, type Target } from "./target.ts";
+import { type Target, useDirectory } from "./target.ts";
 
 /** The effects of showing a volume and taking it away. */
 export interface ShowDeps {
@@ -64,7 +64,7 @@ export async function stageFrom(deps: ShowDeps, wanted: Staging, attached: Attac
   const top = mountsAt(table, staging.path).at(-1);
   if (top) return requireSame(top, attached, { flags, path: staging.path });
   if (source.kind === "block") return;
-  const made = await makeTarget(deps.files, staging, "directory");
+  const made = await useDirectory(deps.files, staging);
   try {
     await showAt(deps, source, staging.path, { flags, readOnly: false });
     await applyGroup(deps.files, { top: staging.path, group: capability.group, publishedAt: undefined });

@@ -3,7 +3,7 @@
  * makes the parent, this driver the last component, and removes no more than that.
  */
 import { posix } from "node:path";
-import { isKind } from "../../errors.ts";
+import { isKind, withCleanupFailure } from "../../errors.ts";
 import type { FileStat, Files } from "../../host/files.ts";
 import { invalid, refusal } from "../refusal.ts";
 import { isWithin } from "./mount-state.ts";
@@ -115,12 +115,32 @@ export async function makeTarget(files: Files, target: Target, kind: TargetKind)
     else await files.create(path, Buffer.alloc(0), TARGET_FILE_MODE);
     return true;
   } catch (error) {
-    if (!isKind(error, "conflict")) throw error;
+    if (!isKind(error, "conflict")) {
+      // It was not there before, and may be there now all the same.
+      await removeTarget(files, path).catch((cleanup) => withCleanupFailure(error, cleanup));
+      throw error;
+    }
   }
   const stat = await files.stat(path);
   if (stat.kind !== kind) throw refusal("precondition", path, `the target ${path} is a ${stat.kind}`);
   const isEmpty = kind === "directory" ? (await files.list(path)).length === 0 : stat.sizeBytes === 0;
   if (isEmpty) return false;
+  throw refusal("precondition", path, `the target ${path} is not empty: a mount would hide what is in it`);
+}
+
+/**
+ * The staging directory, which the kubelet makes; here it is made only where a volume is staged that the kubelet believes to
+ * be. Gives whether it was made now.
+ */
+export async function useDirectory(files: Files, target: Target): Promise<boolean> {
+  const { path } = target;
+  try {
+    if ((await files.list(path)).length === 0) return false;
+  } catch (error) {
+    if (isKind(error, "not-found")) return makeTarget(files, target, "directory");
+    if (!isKind(error, "io")) throw error;
+    throw refusal("precondition", path, `the target ${path} is no directory`, error);
+  }
   throw refusal("precondition", path, `the target ${path} is not empty: a mount would hide what is in it`);
 }
 

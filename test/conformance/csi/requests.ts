@@ -17,8 +17,17 @@ export function createRequest(name: string, changes: object = {}): object {
   };
 }
 
+/** Where the kubelet of a target stages a volume. The driver stages what is published without having been. */
+export function stagingFor(volumeId: string, target: string): string {
+  const root = target.split("/pods/")[0] ?? "";
+  return `${root}/staging-${volumeId.slice(0, 100).replaceAll(/[^a-z0-9-]/g, "_")}`;
+}
+
 export function publishRequest(volumeId: string, target: string, changes: object = {}): object {
-  return { volume_id: volumeId, target_path: target, volume_capability: capability(), ...changes };
+  return {
+    ...{ volume_id: volumeId, target_path: target, staging_target_path: stagingFor(volumeId, target) },
+    ...{ volume_capability: capability(), ...changes },
+  };
 }
 
 export interface Volume {

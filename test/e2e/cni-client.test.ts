@@ -225,6 +225,19 @@ describe("the standalone plugin gets the call, with the same bytes on stdin,", (
   });
 });
 
+test("of many that find the agent away one is done standalone, and the others wait for the agent's return", async () => {
+  const slow = join(directory, "slow");
+  writeFileSync(slow, "#!/bin/sh\nsleep 2\necho standalone\n", { mode: 0o755 });
+  const other = installClient(join(directory, "slow-bin"), slow);
+  const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1" };
+  const running = Array.from({ length: 20 }, () => runPlugin(other, { env, stdin: conf }));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await agent({ onCall: (connection) => void connection.end(replyText(0, "agent\n")) });
+  const printed = (await Promise.all(running)).map(({ stdout }) => stdout.trim());
+  expect(printed.filter((text) => text === "standalone")).toHaveLength(1);
+  expect(printed.filter((text) => text === "agent")).toHaveLength(19);
+});
+
 const broken: readonly (readonly [title: string, answer: (connection: Socket) => void])[] = [
   ["dies at once", (connection) => connection.destroy()],
   ["dies in the first line", (connection) => void connection.end('{"protocol":2,"exitCode":0,"std')],

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -25,6 +26,7 @@
 #endif
 #define CONNECT_MS 200
 #define GO_MS 1000 /* the kernel connects us to an agent that hangs too: only its word counts */
+#define TURN_MS 5000 /* many that find the agent away wait for their turn or its return: standalone is costly */
 #define STDIN_MS 10000
 #define MAX_STDIN (8u << 20)
 #define MAX_HEADER 4096u /* of the agent's lines */
@@ -39,9 +41,7 @@ static const struct verb { const char *name; int limit_ms, wait_ms; } verbs[] = 
 struct text { char *at; size_t size; FILE *end; };
 static struct text conf; /* what the runtime sent on stdin */
 
-static void start(struct text *text) {
-  if ((text->end = open_memstream(&text->at, &text->size)) == NULL) _exit(1);
-}
+static void start(struct text *text) { if (!(text->end = open_memstream(&text->at, &text->size))) _exit(1); }
 
 static void put_json(FILE *to, const char *text, size_t size) {
   fputc('"', to);
@@ -63,12 +63,11 @@ static int take(int fd, struct text *to, size_t size, long long until) {
     struct pollfd one = {.fd = fd, .events = POLLIN, .revents = 0};
     long long left = until - after(0);
     int found = poll(&one, 1, left > 0 ? (int)left : 0);
-    if (found == 0) return -1;
     ssize_t got = found > 0 ? read(fd, piece, sizeof piece) : -1;
+    if (found == 0) return -1;
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return (int)got;
-    fwrite(piece, 1, (size_t)got, to->end);
-    if (fflush(to->end) != 0) return -1;
+    if (fwrite(piece, 1, (size_t)got, to->end) == 0 || fflush(to->end) != 0) return -1;
   }
   return 1;
 }
@@ -113,8 +112,7 @@ static _Noreturn void fail(int code, const char *why, const char *what) {
   start(&out);
   fprintf(out.end, "{\"cniVersion\":\"%s\",\"code\":%d,\"msg\":", version, code);
   put_json(out.end, message, strlen(message));
-  fprintf(out.end, "}\n");
-  fclose(out.end);
+  fputs("}\n", out.end), fclose(out.end);
   dprintf(STDERR_FILENO, "trivet: %s\n", message);
   write_all(STDOUT_FILENO, out.at, out.size);
   _exit(1);
@@ -132,8 +130,7 @@ static _Noreturn void standalone(const char *command, const char *why) {
   if (input < 0 || !write_all(input, conf.at, conf.size) || lseek(input, 0, SEEK_SET) != 0 || dup2(input, 0) != 0)
     fail(5, "stdin cannot be handed on: ", strerror(errno));
   dprintf(STDERR_FILENO, "trivet: %s: running %s\n", why, program);
-  signal(SIGPIPE, SIG_DFL);
-  alarm(0);
+  signal(SIGPIPE, SIG_DFL), alarm(0);
   execl(program, program, "cni", "--standalone", (char *)NULL);
   fail(strcmp(command, "STATUS") == 0 ? 50 : 11, "the agent is away, and no standalone plugin is at ", program);
 }
@@ -149,13 +146,19 @@ static void put_request(FILE *to, const char *command, int limit_ms) {
     size_t i = 0;
     while (i < 4 && strncmp(*entry, kept[i], strlen(kept[i])) != 0) i++;
     if (i == 4 || value == NULL) continue;
-    fputs(comma, to);
-    put_json(to, *entry, (size_t)(value - *entry));
-    fputc(':', to);
-    put_json(to, value + 1, strlen(value + 1));
+    put_json((fputs(comma, to), to), *entry, (size_t)(value - *entry));
+    put_json((fputc(':', to), to), value + 1, strlen(value + 1));
     comma = ",";
   }
   fprintf(to, "}}\n");
+}
+
+static int reach(const struct sockaddr_un *address) {
+  struct timeval patience = {.tv_usec = CONNECT_MS * 1000};
+  int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  setsockopt(agent, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* connect(2) waits as long as a write */
+  if (connect(agent, (const struct sockaddr *)address, sizeof *address) == 0) return agent;
+  return close(agent), -1;
 }
 
 int main(void) {
@@ -163,20 +166,18 @@ int main(void) {
   const char *command = getenv("CNI_COMMAND") ? getenv("CNI_COMMAND") : "";
   const struct verb *verb = verbs;
   while (verb->name[0] && strcmp(verb->name, command) != 0) verb++;
-  signal(SIGPIPE, SIG_IGN);
-  alarm((unsigned)(STDIN_MS + verb->wait_ms) / 1000 + 15); /* should stdout or stderr never take what we write */
+  signal(SIGPIPE, SIG_IGN), alarm((unsigned)(STDIN_MS + verb->wait_ms) / 1000 + 15); /* should stdout or stderr never take what we write */
   start(&conf);
   if (take(STDIN_FILENO, &conf, MAX_STDIN, after(STDIN_MS)) != 0) fail(5, "stdin is too long, or was ", "never closed");
   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = TRIVET_SOCKET};
   char path[sizeof address.sun_path];
   if (configured("socket", path, sizeof path) && path[0] == '/') strcpy(address.sun_path, path);
-  struct timeval patience = {.tv_usec = CONNECT_MS * 1000};
-  int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  setsockopt(agent, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* connect(2) waits as long as a write */
-  if (connect(agent, (struct sockaddr *)&address, sizeof address) != 0) standalone(command, "the agent cannot be reached");
+  int agent = reach(&address), turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
+  for (long long until = after(TURN_MS); agent < 0 && flock(turn, LOCK_EX | LOCK_NB) != 0 && after(0) < until;
+       agent = reach(&address)) poll(NULL, 0, 50);
+  if (agent < 0) standalone(command, "the agent cannot be reached");
   struct text request, go, reply;
-  start(&request);
-  put_request(request.end, command, verb->limit_ms);
+  start(&request), put_request(request.end, command, verb->limit_ms);
   start(&go);
   if (fclose(request.end) != 0 || !write_all(agent, request.at, request.size) || take(agent, &go, 0, after(GO_MS)) != 1 ||
       strstr(go.at, "\"go\":true") == NULL)
@@ -184,8 +185,7 @@ int main(void) {
   fputc('\n', conf.end); /* what the agent waits for before it begins: up to here nothing has happened */
   if (fflush(conf.end) != 0 || !write_all(agent, conf.at, conf.size)) conf.size--, standalone(command, "the agent is gone");
   long long until = after(verb->wait_ms);
-  size_t head, out, err;
-  int code;
+  int code; size_t head, out, err;
   start(&reply);
   if (take(agent, &reply, 0, until) == 1 && (head = strcspn(reply.at, "\n") + 1) <= reply.size &&
       sscanf(reply.at, "{\"protocol\":2,\"exitCode\":%d,\"stdoutBytes\":%zu,\"stderrBytes\":%zu}", &code, &out, &err) == 3 &&

@@ -104,10 +104,25 @@ describe("the routes to other nodes", () => {
     expect(ours()).toEqual([]);
     expect(said).toEqual([
       "no route to 10.42.9.0/24 of x: because",
-      expect.stringContaining("192.168.7.2 is behind the router 192.168.1.254"),
-      expect.stringContaining("2001:db8::2 cannot be reached from this host"),
+      "no route to 10.42.1.0/24 of 10.42.1.0/24=192.168.7.2 via 192.168.7.2: " +
+        "the next hop is behind the router 192.168.1.254, which must know the way to these pods",
+      expect.stringContaining("via 2001:db8::2: the next hop cannot be reached from this host"),
     ]);
     expect(states.at(-1)).toEqual({ installed: 0, skipped: 2, conflicts: 0, refused: 1 });
+  });
+
+  it("are told in one line where many are behind one router", async () => {
+    const keeper = await start();
+    const many = Array.from(
+      { length: 300 },
+      (_, index) => `10.50.${index % 256}.${index > 255 ? 128 : 0}/25=192.168.7.2`,
+    );
+    keeper.setPeers(list(...many), []);
+    await keeper.pass();
+    expect(said).toEqual([
+      expect.stringMatching(/and 297 more: the next hop is behind the router 192\.168\.1\.254/),
+    ]);
+    expect(states.at(-1)).toMatchObject({ skipped: 300 });
   });
 
   it("leave a foreign route to the same network alone, and take its place when it goes", async () => {

@@ -53,6 +53,7 @@ const PASS_MS = 10_000;
 const LOOKUP_PASSES = 6;
 /** Lookups in a row before other work gets its turn: some 20 us each. */
 const LOOKUPS_AT_ONCE = 200;
+const SHOWN_NETWORKS = 3;
 
 /** Begins with a pass at once. */
 export function keepNodeRoutes(options: NodeRoutesOptions): NodeRoutes {
@@ -134,9 +135,10 @@ class Keeper {
   async #reconcile(host: RouteConnection): Promise<void> {
     const { kept, dropped } = withoutOverlaps([...this.#options.staticRoutes, ...this.#peers]);
     const refused = [...this.#refused, ...dropped];
-    const notes = new Set(refused.map(({ subject, why }) => `no route to ${subject}: ${why}`));
+    const notes = new Map<string, string>();
+    for (const { subject, why } of refused) notes.set(subject, `no route to ${subject}: ${why}`);
     const { wanted, skipped } = await this.#resolve(host, kept);
-    for (const note of skipped) notes.add(note);
+    for (const [why, networks] of skipped) notes.set(why, `no route to ${summary(networks)}: ${why}`);
     const present = await host.routesOf(ROUTE_PROTOCOL);
     const plan = planRoutes(wanted, present);
     if (this.#known) for (const change of plan.remove) await this.#remove(host, change);
@@ -145,11 +147,17 @@ class Keeper {
       const conflict = await this.#add(host, change);
       if (conflict) conflicts.set(nameOf(change), conflict);
     }
-    for (const note of conflicts.values()) notes.add(note);
+    for (const [route, note] of conflicts) notes.set(`conflict ${route}`, note);
     const back = plan.add.map(nameOf).filter((name) => this.#installed.has(name) && !conflicts.has(name));
     const repaired = back.length;
-    this.#tell([...notes]);
-    this.#report({ wanted, repaired, skipped: skipped.length, conflicts, refused: refused.length });
+    this.#tell(notes);
+    this.#report({
+      wanted,
+      repaired,
+      skipped: [...skipped.values()].flat().length,
+      conflicts,
+      refused: refused.length,
+    });
   }
 
   #report(pass: {
@@ -173,7 +181,7 @@ class Keeper {
   /** Which next hops are on a link of ours, and on which one. */
   async #resolve(host: RouteConnection, routes: readonly PeerRoute[]) {
     const wanted: WantedRoute[] = [];
-    const skipped: string[] = [];
+    const skipped = new Map<string, string[]>();
     if (this.#passes % LOOKUP_PASSES === 0) this.#hops.clear();
     this.#passes += 1;
     let lookups = 0;
@@ -188,7 +196,10 @@ class Keeper {
       }
       const { base, prefixLength } = destination;
       if ("skipped" in hop) {
-        skipped.push(`no route to ${formatNetwork(destination)} of ${from}: ${gateway} ${hop.skipped}`);
+        const network = `${formatNetwork(destination)} of ${from} via ${gateway}`;
+        const others = skipped.get(hop.skipped);
+        if (others) others.push(network);
+        else skipped.set(hop.skipped, [network]);
       } else {
         wanted.push({ destination: formatAddress(base), prefixLength, gateway, linkIndex: hop.linkIndex });
       }
@@ -223,10 +234,10 @@ class Keeper {
   }
 
   /** What is new, and once that something has ended. */
-  #tell(notes: readonly string[]): void {
+  #tell(notes: ReadonlyMap<string, string>): void {
     const { log } = this.#options;
-    for (const note of notes) if (!this.#told.has(note)) log.warn(note);
-    this.#told = new Set(notes);
+    for (const [what, note] of notes) if (!this.#told.has(what)) log.warn(note);
+    this.#told = new Set(notes.keys());
   }
 }
 
@@ -234,11 +245,19 @@ function nameOf({ destination, prefixLength, gateway }: WantedRoute): string {
   return `${destination}/${prefixLength} via ${gateway}`;
 }
 
+/** Thousands of nodes behind one router are one line in the log. */
+function summary(networks: readonly string[]): string {
+  const rest = networks.length - SHOWN_NETWORKS;
+  return `${networks.slice(0, SHOWN_NETWORKS).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+}
+
 async function lookUp(host: RouteConnection, address: string): Promise<Hop> {
   const route = await host.routeTo(address);
-  if (route?.linkIndex === undefined) return { skipped: "cannot be reached from this host" };
+  if (route?.linkIndex === undefined) return { skipped: "the next hop cannot be reached from this host" };
   if (route.gateway !== undefined) {
-    return { skipped: `is behind the router ${route.gateway}, which must know the way to these pods` };
+    return {
+      skipped: `the next hop is behind the router ${route.gateway}, which must know the way to these pods`,
+    };
   }
   return { linkIndex: route.linkIndex };
 }

@@ -30,6 +30,8 @@ const NETLINK_GET_STRICT_CHK = 12;
 const MSG_DONTWAIT = 0x40;
 /** The kernel never fills more than this in one dump datagram (NLMSG_GOODSIZE is bounded by 32 KiB). */
 const RECEIVE_BYTES = 65_536;
+/** One for all: receiving never waits, and what came is copied out of it. A new one each time would be 64 KB of garbage a question. */
+const receiveBuffer = Buffer.alloc(RECEIVE_BYTES);
 
 /** Protocols of AF_NETLINK (linux/netlink.h). */
 export const NETLINK_ROUTE = 0;
@@ -119,7 +121,7 @@ function receive({ syscalls, fd, messages, first }: Receive): NetlinkOutcome[] {
   const replies: NetlinkReply[][] = messages.map(() => []);
   const acks: (NetlinkAck | undefined)[] = messages.map(() => undefined);
   const wanted = messages.filter(endsWithAck).length;
-  const buffer = Buffer.alloc(RECEIVE_BYTES);
+  const buffer = receiveBuffer;
   let seen = 0;
   while (seen < wanted) {
     const size = receiveOnce(syscalls, fd, buffer, messages);

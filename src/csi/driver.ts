@@ -15,6 +15,7 @@ import { createPools } from "./pool/pools.ts";
 import { refusal } from "./refusal.ts";
 import { type CopySample, createCopies } from "./snapshot/copies.ts";
 import { createSources } from "./snapshot/sources.ts";
+import { createDeletedVolumes, type DeletedVolumes } from "./volume/deleted-volumes.ts";
 import type { VolumeRecord } from "./volume/record.ts";
 
 /** Everything that a driver is made of. */
@@ -47,6 +48,7 @@ export interface Driver {
   /** The scan at the start; Probe says "ready" when it is over. Never throws: a pool that is away opens later. */
   scan(): Promise<void>;
   pools(): Promise<readonly PoolStatus[]>;
+  readonly deleted: DeletedVolumes;
   /** Gives copies up; resolves when neither a copy nor a removal is running any more. */
   stop(): Promise<void>;
 }
@@ -64,12 +66,17 @@ export function createDriver(options: DriverOptions): Driver {
   const { deps, log, nodeId, driverVersion, kubeletRoot, stateDir } = options;
   const lock = createKeyedLock();
   const openBackends = createOpenBackends(deps);
+  let ready = false;
   const inlineFound: VolumeRecord[] = [];
   const pools = createPools(
     {
       ...{ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld },
       ...(options.poolChoice ? { choice: options.poolChoice } : {}),
-      onVolume: (record) => void (record.ephemeral && inlineFound.push(record)),
+      onVolume(record) {
+        if (!record.ephemeral) return;
+        if (ready) void node.sweep([record]);
+        else inlineFound.push(record);
+      },
     },
     options.pools,
   );
@@ -80,7 +87,6 @@ export function createDriver(options: DriverOptions): Driver {
   });
   const shared = { ...deps, log, pools, lock, nodeId, copies, sources: createSources() };
   const node = createNode({ ...shared, kubeletRoot, inline: options.inline });
-  let ready = false;
   const services: Readonly<Record<string, Readonly<Record<string, Handler<never>>>>> = {
     Identity: createIdentity({ driverVersion, isReady: () => ready }),
     Controller: createController(shared, { getSnapshot: options.getSnapshot ?? false }),
@@ -106,6 +112,7 @@ export function createDriver(options: DriverOptions): Driver {
       ready = true;
     },
     pools: pools.status,
+    deleted: createDeletedVolumes(shared),
     async stop() {
       await copies.stop();
       await pools.stop();

@@ -8,6 +8,7 @@ import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import type { CopySample } from "./snapshot/copies.ts";
 import { errorToStatus } from "./status.ts";
+import type { DeletedVolumes } from "./volume/deleted-volumes.ts";
 
 /** What `trivet node` tells this leg. */
 export interface CsiOptions {
@@ -38,6 +39,8 @@ export interface CsiServer {
   /** Takes the socket away, drains, and leaves what is still being removed for the next start. */
   stop(options: { readonly timeoutMs: number }): Promise<void>;
   pools(): Promise<readonly PoolStatus[]>;
+  /** What was deleted and can be brought back. */
+  readonly deleted: DeletedVolumes;
 }
 
 /**
@@ -56,6 +59,7 @@ export async function startCsi(options: CsiOptions): Promise<CsiServer> {
   return {
     ready: driver.scan(),
     pools: driver.pools,
+    deleted: driver.deleted,
     async stop({ timeoutMs }) {
       const bound = new AbortController();
       const late = deps.clock.sleep(timeoutMs, bound.signal).catch(() => undefined);

@@ -4,12 +4,14 @@
  * retries as kubelets and sidecars do, and nothing may be lost, half-made, adopted, left over or counted wrongly.
  */
 import { describe, expect, test } from "vitest";
+import { isKind } from "../../src/errors.ts";
 import { errnoError } from "../../src/host/errno.ts";
 import type { Survival } from "../fakes/files.ts";
 import {
   create,
   createFilled,
   createWorld,
+  GROWN_SIZE,
   isReading,
   POOL,
   recordOf,
@@ -18,7 +20,6 @@ import {
   requireContent,
   requireSound,
   restart,
-  SIZE,
   stagingOf,
   TARGET,
   volumesOnDisk,
@@ -181,10 +182,30 @@ const scenarios: readonly Scenario[] = [
   {
     title: "NodeExpandVolume",
     prepare: (world) => createFilled(world, "grown"),
-    act: (world, id) => world.call("Node.NodeExpandVolume", requests.expand(id, SIZE)),
-    requireDone: async (world, id) =>
-      expect((await recordOf(world, id)).sizeBytes).toBeGreaterThanOrEqual(SIZE),
+    act: (world, id) => world.call("Node.NodeExpandVolume", requests.expand(id, GROWN_SIZE)),
+    requireDone: async (world, id) => expect((await recordOf(world, id)).sizeBytes).toBe(GROWN_SIZE),
     requireSafe: (world, id) => requireContent(world, id, "grown"),
+  },
+  {
+    title: "DeleteVolume of a volume that its class keeps for a while, and its return",
+    prepare: (world) => createFilled(world, "kept", { onDelete: "trash", trashRetention: "1h" }),
+    async act(world, volume_id) {
+      const isThere = (await volumesOnDisk(world)).includes(volume_id);
+      if (isThere) await world.call("Controller.DeleteVolume", { volume_id });
+      await world.driver.deleted.restore(volume_id).catch((error) => {
+        // A restore that is made again finds the volume where it belongs.
+        if (isThere || !isKind(error, "not-found", "conflict")) throw error;
+      });
+    },
+    async requireDone(world, id) {
+      expect(await volumesOnDisk(world)).toContain(id);
+      await requireContent(world, id, "kept");
+    },
+    async requireSafe(world, id) {
+      const [kept] = (await volumesOnDisk(world)).includes(id) ? [] : await world.driver.deleted.list();
+      const directory = kept ? `${POOL}/.pool/trash/${kept.entry}` : `${POOL}/volumes/${id}`;
+      expect(String(await world.files.read(`${directory}/data/precious`))).toBe("kept");
+    },
   },
   {
     title: "DeleteVolume of a volume that its class retains",

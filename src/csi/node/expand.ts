@@ -46,7 +46,7 @@ export function expandHandler(deps: ExpandDeps) {
       }
       call.check();
       const isGrowing = wanted > record.sizeBytes;
-      const grown = isGrowing ? await enlarge(deps, found, wanted) : record;
+      const grown = isGrowing ? await enlarge(deps, found, wanted) : await confirm(deps.files, found);
       await pool.backendOf(grown).grow(pool.place(grown), await mountPointOf(deps.mounts, pool, grown));
       // The caller is told what it asked for: a volume that was rounded up has that as well.
       const answer = isGrowing ? range.requiredBytes : record.sizeBytes;
@@ -81,6 +81,12 @@ async function enlarge(
     throw error;
   }
   return grown;
+}
+
+/** The call that enlarged it may have failed before its record was durable. */
+async function confirm(files: Files, { pool, record }: FoundVolume): Promise<VolumeRecord> {
+  await files.sync(pool.place(record).wrapper);
+  return record;
 }
 
 /** Where the file system within an image is mounted, if it is. */

@@ -60,7 +60,10 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
 
 async function find(files: Files, all: readonly Pool[], id: VolumeId): Promise<FoundVolume | undefined> {
   let away: unknown;
-  for (const { use } of all) {
+  // Where it was last seen comes first: a volume that is there is found by one look, however many pools there are.
+  const isLikely = ({ ledger }: Pool) => ledger.entries().has(id);
+  const others = all.filter((pool) => !isLikely(pool));
+  for (const { use } of [...all.filter(isLikely), ...others]) {
     try {
       const pool = await use();
       const record = await readVolume(files, pool.layout, id);

@@ -86,9 +86,8 @@ async function bridgeOf(
   const name = link.bridge;
   refuseForeignGateways(addresses);
   signal.throwIfAborted();
-  const bridge = await ensureBridge(host, { name, mac: bridgeMac(name, deps.bootId), mtu, addresses });
-  await prepareHostLink(deps, { name, ipv6: hasIpv6(addresses), loopback });
-  return bridge;
+  const prepare = () => prepareHostLink(deps, { name, ipv6: hasIpv6(addresses), loopback });
+  return ensureBridge(host, { name, mac: bridgeMac(name, deps.bootId), mtu, addresses }, prepare);
 }
 
 interface Made {

@@ -15,8 +15,15 @@ interface BridgeOptions {
   readonly addresses: readonly AllocatedAddress[];
 }
 
-/** The bridge, up and with its addresses. Throws kind `precondition` where something is in the way, and says what. */
-export async function ensureBridge(host: RouteConnection, options: BridgeOptions): Promise<Link> {
+/**
+ * The bridge, up and with its addresses; `prepare` runs before it gets them. Throws kind `precondition` where something is in
+ * the way, and says what.
+ */
+export async function ensureBridge(
+  host: RouteConnection,
+  options: BridgeOptions,
+  prepare: () => Promise<void>,
+): Promise<Link> {
   const { name, mac, mtu, addresses } = options;
   const link = (await host.link(name)) ?? (await makeBridge(host, { name, mac, mtu }));
   if (link.kind !== "bridge") {
@@ -24,6 +31,7 @@ export async function ensureBridge(host: RouteConnection, options: BridgeOptions
   }
   const missing = planGateways(name, { present: await host.addresses(link.index), addresses });
   for (const { address } of missing) await refuseOtherLink(host, name, address);
+  await prepare();
   const changes: RouteChange[] = [
     ...(link.up ? [] : [{ op: "link.up", name } as const]),
     ...missing.map(

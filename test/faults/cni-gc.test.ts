@@ -232,6 +232,36 @@ describe("a sweep that is stopped at any step, while a DEL and a new ADD take th
   });
 });
 
+describe("an ADD that is stopped at any step for hours, while sweeps take it for dead,", () => {
+  test("fails and leaves nothing, or is there as a whole", async () => {
+    let reached = true;
+    let failed = 0;
+    for (let step = 0; reached; step += 1) {
+      const node = await nodeWithNeighbour();
+      const before = picture(node);
+      const { deps } = node.boot();
+      const paused = pausable(deps, step);
+      const adding = call({ deps: paused.deps }, { verb: "ADD", pod: "mine" });
+      reached = await Promise.race([paused.reached.then(() => true), adding.then(() => false)]);
+      const sweeping = sweepTwice({ deps });
+      await turns();
+      paused.resume();
+      const [{ code }] = await Promise.all([adding, sweeping]);
+      const where = `stopped at step ${step}`;
+      if (code === 0) {
+        const mine = ["pods/attachments/mine:eth0", "pods/leases/10.88.0.3"];
+        expect(node.stateFiles(), where).toEqual([...before.files, ...mine].sort());
+        expect(await call({ deps }, { verb: "DEL", pod: "mine" }), where).toMatchObject({ code: 0 });
+      } else failed += 1;
+      // What the sweep of that moment could not know of, the next one does.
+      await sweepTwice(node.boot());
+      expect(picture(node), where).toEqual(before);
+      expect(step).toBeLessThan(500);
+    }
+    expect(failed, "no sweep came in time to test anything").toBeGreaterThan(20);
+  });
+});
+
 describe("damaged files", () => {
   const path = (name: string) => `${stateDir}/11111111-2222-4333-8444-555555555555/pods/${name}`;
   const damage = async (node: FakeNode, name: string, content = "garbage") => {

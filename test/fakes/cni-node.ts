@@ -3,6 +3,7 @@
  * `boot` starts one process; every effect of it is a step that can be counted, made to fail, or be its last.
  */
 import type { CniDeps } from "../../src/cni/deps.ts";
+import { TrivetError } from "../../src/errors.ts";
 import { errnoError } from "../../src/host/errno.ts";
 import { createFakeConntrack } from "./conntrack.ts";
 import { createFakeFiles, type FakeFiles } from "./files.ts";
@@ -15,7 +16,15 @@ export const bootId = "11111111-2222-4333-8444-555555555555";
 /** What happens at one step: it fails before or after its effect, or the process is killed there. */
 export interface Fault {
   readonly step: number;
-  readonly mode: "fail-before" | "fail-after" | "kill-before" | "kill-after";
+  readonly mode:
+    | "fail-before"
+    | "fail-after"
+    | "kill-before"
+    | "kill-after"
+    | "deadline-before"
+    | "deadline-after";
+  /** Of the call, for a deadline. */
+  readonly deadline?: AbortController;
 }
 
 export interface BootedProcess {
@@ -96,6 +105,10 @@ function bootProcess({ files, kernel, sysctls, tables, nonce }: Parts, fault?: F
   const hook = (op: string, subject: string, when: "before" | "after") => {
     if (when === "before") steps.push(`${op} ${subject}`);
     if (steps.length - 1 !== fault?.step || !fault.mode.endsWith(when)) return;
+    if (fault.mode.startsWith("deadline")) {
+      fault.deadline?.abort(new TrivetError({ kind: "deadline", op, subject, message: "the time is over" }));
+      return;
+    }
     if (fault.mode.startsWith("kill")) kill();
     throw errnoError("EIO", op, subject);
   };

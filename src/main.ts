@@ -34,6 +34,14 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     summary: "look at the pod network of this node: leases, what dead pods left",
     load: () => import("./commands/network.ts"),
   },
+  install: {
+    summary: "put a part of Trivet in its place on this node: cni",
+    load: () => import("./commands/install.ts"),
+  },
+  uninstall: {
+    summary: "take away what install has put there",
+    load: () => import("./commands/uninstall.ts"),
+  },
   demo: {
     summary: "start one pod through all three legs on this machine, show it, take it down",
     load: () => import("./commands/demo.ts"),

@@ -1,0 +1,113 @@
+/**
+ * Puts the plugin's files in place and takes them away again. Each is written beside its name and renamed: containerd notices that and
+ * no other way, and a program that runs is not written to. What has the right bytes already is left alone, since each change
+ * of a configuration stops all network calls of containerd for a moment. A record says what was written, so that only that is removed.
+ */
+import { createHash } from "node:crypto";
+import { basename, dirname, join } from "node:path";
+import { isKind, TrivetError } from "../../errors.ts";
+import { ensureDirectory, type Files, replaceFile } from "../../host/files.ts";
+import { isObject } from "../protocol/problems.ts";
+
+/** A file to be there. */
+export interface WantedFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+}
+
+/** What became of it, or would: `foreign` was not ours and stays. */
+export type FileOutcome = "written" | "replaced" | "unchanged" | "removed" | "absent" | "foreign";
+
+const recordName = "install-cni.json";
+const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** Where it is remembered what was written: it outlives a boot. */
+export const recordPath = (stateDir: string): string => join(stateDir, recordName);
+
+async function readIfThere(files: Files, path: string): Promise<Buffer | undefined> {
+  try {
+    return Buffer.from(await files.read(path));
+  } catch (error) {
+    if (isKind(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+/** Says what `putFile` would do. */
+export async function lookAtFile(files: Files, { path, bytes, mode }: WantedFile): Promise<FileOutcome> {
+  const present = await readIfThere(files, path);
+  if (!present) return "written";
+  const right = present.equals(bytes) && ((await files.stat(path)).mode & 0o777) === mode;
+  return right ? "unchanged" : "replaced";
+}
+
+/** Makes its directory, if that is missing, with the mode that containerd uses. */
+export async function putFile(files: Files, wanted: WantedFile): Promise<FileOutcome> {
+  const outcome = await lookAtFile(files, wanted);
+  if (outcome === "unchanged") return outcome;
+  await ensureDirectory(files, dirname(wanted.path), 0o755);
+  await replaceFile(files, wanted.path, wanted.bytes, wanted.mode);
+  return outcome;
+}
+
+/** Path to digest. Empty if there is no record; throws kind `invalid` for one that cannot be read. */
+export async function readRecord(files: Files, stateDir: string): Promise<Map<string, string>> {
+  const path = recordPath(stateDir);
+  const bytes = await readIfThere(files, path);
+  if (!bytes) return new Map();
+  try {
+    const { files: written } = JSON.parse(bytes.toString("utf8")) as { files?: unknown };
+    if (isObject(written)) return new Map(Object.entries(written).map(([name, sum]) => [name, String(sum)]));
+  } catch {
+    // Said below.
+  }
+  const message = `${path} cannot be read: remove by hand what was installed, then this file`;
+  throw new TrivetError({ kind: "invalid", op: "install.record", subject: path, message });
+}
+
+/** Before the files themselves: a file that is recorded and not there does no harm, one that is not recorded stays for ever. */
+export async function recordFiles(
+  files: Files,
+  stateDir: string,
+  wanted: readonly WantedFile[],
+): Promise<void> {
+  const record = await readRecord(files, stateDir);
+  const before = JSON.stringify([...record]);
+  for (const file of wanted) {
+    // What has these bytes by somebody else's hand stays that one's.
+    if ((await lookAtFile(files, file)) !== "unchanged") record.set(file.path, digest(file.bytes));
+  }
+  if (JSON.stringify([...record]) !== before) await writeRecord(files, stateDir, record);
+}
+
+async function writeRecord(files: Files, stateDir: string, record: Map<string, string>): Promise<void> {
+  await ensureDirectory(files, stateDir, 0o755);
+  const text = `${JSON.stringify({ files: Object.fromEntries(record) }, null, 2)}\n`;
+  await replaceFile(files, recordPath(stateDir), Buffer.from(text), 0o644);
+}
+
+/** What `removeFile` would do with a recorded file. */
+export async function lookAtRecorded(files: Files, path: string, sum: string): Promise<FileOutcome> {
+  const present = await readIfThere(files, path);
+  if (!present) return "absent";
+  return digest(present) === sum ? "removed" : "foreign";
+}
+
+/** Removes what is recorded and unchanged, the conflist before the programs that it names. Gives each file's outcome. */
+export async function removeRecorded(files: Files, stateDir: string): Promise<Map<string, FileOutcome>> {
+  const record = await readRecord(files, stateDir);
+  const outcomes = new Map<string, FileOutcome>();
+  const conflistFirst = [...record].sort(([a], [b]) => Number(isConflist(b)) - Number(isConflist(a)));
+  for (const [path, sum] of conflistFirst) {
+    const outcome = await lookAtRecorded(files, path, sum);
+    if (outcome === "removed") await files.unlink(path);
+    if (outcome !== "foreign") record.delete(path);
+    outcomes.set(path, outcome);
+  }
+  if (record.size > 0) await writeRecord(files, stateDir, record);
+  else if (outcomes.size > 0) await files.unlink(recordPath(stateDir));
+  return outcomes;
+}
+
+const isConflist = (path: string) => basename(path).endsWith(".conflist");

@@ -1,0 +1,88 @@
+/** What `trivet install cni` takes from its flags, and the files that follow from it. */
+import { access, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type ConflistChoices, conflistName, encodeConflist } from "../../cni/install/conflist.ts";
+import type { WantedFile } from "../../cni/install/files.ts";
+import { parseConfig } from "../../cni/protocol/netconf.ts";
+import { TrivetError } from "../../errors.ts";
+import { packageRoot } from "../../host/package-root.ts";
+
+/** As commander gives them. */
+export interface InstallFlags {
+  readonly binDir: string;
+  readonly confDir: string;
+  readonly stateDir: string;
+  readonly client?: string;
+  readonly runtime: string;
+  readonly name: string;
+  readonly subnet?: readonly string[];
+  readonly mode?: "routed" | "bridge";
+  readonly mtu?: string;
+  readonly masq: boolean;
+  readonly socket?: string;
+  readonly leaseDir?: string;
+  readonly loopback?: boolean;
+  readonly selfTest: boolean;
+  readonly dryRun?: boolean;
+}
+
+const PROGRAM_MODE = 0o755;
+const TEXT_MODE = 0o644;
+
+function invalid(subject: string, message: string): TrivetError {
+  return new TrivetError({ kind: "invalid", op: "install.options", subject, message });
+}
+
+/** The conflist's text. Throws kind `invalid` with every problem that the plugin itself would find in it. */
+export function conflistOf({ name, subnet = [], mode, mtu, masq, socket, leaseDir }: InstallFlags): string {
+  if (mtu !== undefined && !/^\d+$/.test(mtu))
+    throw invalid("--mtu", `--mtu is "${mtu}": it must be a number`);
+  const choices: ConflistChoices = {
+    ...{ name, subnets: subnet, mode, masquerade: masq, socket, stateDir: leaseDir },
+    mtu: mtu === undefined ? undefined : Number(mtu),
+  };
+  const text = encodeConflist(choices);
+  const { plugins } = JSON.parse(text) as { plugins: [Record<string, unknown>] };
+  parseConfig({ ...plugins[0], name, cniVersion: "1.0.0" });
+  return text;
+}
+
+/** The programs to be put in place: the client, what it falls back on, and the loopback plugin if it is wanted and missing. */
+export async function programsOf(flags: InstallFlags): Promise<WantedFile[]> {
+  const { binDir, runtime, loopback } = flags;
+  const bytes = await readFile(await clientPath(flags.client));
+  const beside = {
+    path: join(binDir, ".trivet-standalone"),
+    bytes: Buffer.from(`${runtime}\n`),
+    mode: TEXT_MODE,
+  };
+  const files = [{ path: join(binDir, "trivet"), bytes, mode: PROGRAM_MODE }, beside];
+  if (loopback && !(await isThere(join(binDir, "loopback")))) {
+    files.push({ path: join(binDir, "loopback"), bytes, mode: PROGRAM_MODE });
+  }
+  return files;
+}
+
+export const conflistFile = (flags: InstallFlags, text: string): WantedFile => ({
+  path: join(flags.confDir, conflistName),
+  bytes: Buffer.from(text),
+  mode: TEXT_MODE,
+});
+
+/** In a checkout `make cni` builds it; beside a bundle it lies in a directory of its own. */
+async function clientPath(given: string | undefined): Promise<string> {
+  const candidates = given
+    ? [given]
+    : ["cni/trivet", "dist/cni/trivet"].map((path) => join(packageRoot, path));
+  for (const path of candidates) if (await isThere(path)) return path;
+  const remedy = given
+    ? "give the path of the static client"
+    : "build it with 'make cni', or name it with --client";
+  throw invalid("--client", `the static client is not at ${candidates.join(" or ")}: ${remedy}`);
+}
+
+export const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );

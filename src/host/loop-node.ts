@@ -54,6 +54,7 @@ const ATTACH_TRIES = 64;
 const SCAN_AT_ONCE = 8;
 /** Programs that watch devices (udev) open them for a moment whenever something changes. */
 const RELEASE_TRIES = 40;
+const BUSY_TRIES = 16;
 const RELEASE_POLL_MS = 50;
 const READ_ONLY_OPEN = constants.O_RDONLY | constants.O_NOFOLLOW;
 
@@ -120,13 +121,26 @@ export function createLoopNodes(syscalls: LoopSyscalls): LoopNodes {
         if (!now || nameOf(now) !== nameOf(key)) return;
         await syscalls.clearLoop(fd);
       };
-      await withNode(path, READ_ONLY_OPEN | constants.O_EXCL, clear).catch((error) => {
-        throw isKind(error, "precondition") ? stillUsed(path, error) : error;
-      });
+      await patiently(path, () => withNode(path, READ_ONLY_OPEN | constants.O_EXCL, clear));
       await awaitGone(path, key);
       if (await takesNoDiscards(path)) await renew(syscalls, path);
     },
   };
+}
+
+/**
+ * A container that was started meanwhile has a copy of the mount for a moment, until it has got rid of what it inherited.
+ */
+async function patiently(path: string, clear: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await clear();
+    } catch (error) {
+      if (!isKind(error, "precondition")) throw error;
+      if (tries === BUSY_TRIES) throw stillUsed(path, error);
+    }
+    await sleep(RELEASE_POLL_MS);
+  }
 }
 
 /** The paths of all devices that showed something a moment ago. */

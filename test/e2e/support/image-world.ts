@@ -82,7 +82,7 @@ export function createImageWorld(disk: string, { preallocate = true } = {}) {
     /** A wrapper with a record; nothing is built yet. */
     async place(fields: Partial<VolumeRecord>): Promise<PlacedVolume> {
       const id = parseVolumeId(`tv-${"a".repeat(13)}-${"b".repeat(26)}`);
-      const wrapper = join(disk, `volume-${++ids}`);
+      const wrapper = join(disk, `volume-${process.pid}-${++ids}`);
       await mkdir(wrapper, { mode: 0o700 });
       wrappers.add(wrapper);
       const known = { id, name: "n", pool: "default", sizeBytes: 64 * MIB, created: "2026-01-01T00:00:00Z" };

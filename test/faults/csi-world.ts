@@ -7,6 +7,7 @@ import { createDriver, type Driver } from "../../src/csi/driver.ts";
 import type { PoolConfig } from "../../src/csi/pool/config.ts";
 import type { PoolStatus } from "../../src/csi/pool/pool.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { createFakeClock, type FakeClock } from "../fakes/clock.ts";
 import { createFakeCopier, type FakeCopier } from "../fakes/copier.ts";
 import { createFakeCsiEffects } from "../fakes/csi-effects.ts";
 import { createFakeFiles, type FakeFiles, type Survival } from "../fakes/files.ts";
@@ -29,6 +30,7 @@ export interface World {
   readonly files: FakeFiles;
   readonly mounts: FakeMounts;
   readonly copier: FakeCopier;
+  readonly clock: FakeClock;
   readonly driver: Driver;
   call<Response>(method: string, request?: object): Promise<Response>;
   /** The only pool's status when nothing is being removed any more. */
@@ -56,17 +58,18 @@ let uuids = 0;
 
 function build(files: FakeFiles, mounts: FakeMounts): World {
   const randomUuid = () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`;
-  const copier = createFakeCopier(files);
+  const [copier, clock] = [createFakeCopier(files), createFakeClock()];
   const driver = createDriver({
     ...{ nodeId: "node-1", driverVersion: "0", pools: [config], kubeletRoot: "/kubelet", stateDir: "/state" },
     inline: { maxBytes: GIB },
-    deps: { ...createFakeCsiEffects(files), mounts, copier, randomUuid },
+    deps: { ...createFakeCsiEffects(files), mounts, copier, clock, randomUuid },
     log: silentLog,
   });
   return {
     files,
     mounts,
     copier,
+    clock,
     driver,
     call: async <Response>(method: string, request: object = {}) => {
       const [service = "", name = ""] = method.split(".");

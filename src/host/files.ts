@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isKind } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
+import { readWhole, syncByPath, writeNew } from "./raw-file.ts";
 import { removeTree } from "./remove-tree.ts";
 import type { Syscalls } from "./syscall.ts";
 
@@ -120,26 +121,16 @@ function toStat(stat: Awaited<ReturnType<typeof fs.lstat>> | import("node:fs").B
   };
 }
 
-async function syncPath(path: string): Promise<void> {
-  const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 async function createFile(path: string, data: Uint8Array, mode: number): Promise<void> {
-  const handle = await fs.open(path, "wx", mode);
+  let isOurs = false;
   try {
-    await handle.chmod(mode);
-    await handle.writeFile(data);
+    await writeNew(path, data, mode, () => {
+      isOurs = true;
+    });
   } catch (error) {
     // A half-written file would pass for a whole one.
-    await fs.unlink(path).catch(() => undefined);
+    if (isOurs) await fs.unlink(path).catch(() => undefined);
     throw error;
-  } finally {
-    await handle.close();
   }
 }
 
@@ -198,13 +189,13 @@ async function space(path: string): Promise<FileSystemSpace> {
 
 export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
   return {
-    read: (path) => attempt("file.read", path, () => fs.readFile(path)),
+    read: (path) => attempt("file.read", path, () => readWhole(path)),
     create: (path, data, mode) => attempt("file.create", path, () => createFile(path, data, mode)),
     open: (path) =>
       attempt("file.open", path, async () =>
         openFile(path, await fs.open(path, constants.O_RDWR | constants.O_NOFOLLOW), syscalls),
       ),
-    sync: (path) => attempt("file.sync", path, () => syncPath(path)),
+    sync: (path) => attempt("file.sync", path, () => syncByPath(path)),
     mkdir: (path, mode) =>
       attempt("file.mkdir", path, async () => {
         await fs.mkdir(path, { mode });

@@ -3,8 +3,8 @@
  * move_mount): there is no moment at which a read-only one can be written, and a crash leaves all of it or nothing.
  * Must not decide what is mounted where, nor unmount more than it is told to.
  */
-import { readFile } from "node:fs/promises";
 import { fromNodeError } from "./errno.ts";
+import { createMountInfoReader } from "./mount-info-reader.ts";
 import { findMountUsers } from "./mount-users.ts";
 import type { Syscalls } from "./syscall.ts";
 
@@ -88,8 +88,8 @@ type MountSyscalls = Pick<
 
 /** The real ones. `mountInfoPath` is another for tests of the parser only. */
 export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/self/mountinfo"): Mounts {
-  // The table of a busy node has a thousand lines, and rarely changes between two looks.
-  let last: { readonly text: string; readonly table: readonly MountInfo[] } = { text: "", table: [] };
+  const parse = createMountInfoParser();
+  const reader = createMountInfoReader(mountInfoPath);
   return {
     async bind(source, target, { readOnly, flags }) {
       const set = flags.reduce((bits, flag) => bits | attributeOf[flag], readOnly ? MOUNT_ATTR_RDONLY : 0);
@@ -111,9 +111,7 @@ export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/sel
     users: (target) => findMountUsers(target, parseMountInfo),
     async list() {
       try {
-        const text = await readFile(mountInfoPath, "utf8");
-        if (text !== last.text) last = { text, table: parseMountInfo(text) };
-        return last.table;
+        return parse(reader());
       } catch (error) {
         throw fromNodeError(error, "mount.list", mountInfoPath);
       }
@@ -121,25 +119,44 @@ export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/sel
   };
 }
 
+/** The table of a busy node has a thousand lines, of which few change between two looks: the others are kept. */
+function createMountInfoParser(): (text: string) => readonly MountInfo[] {
+  let last: { readonly text: string; readonly table: readonly MountInfo[] } = { text: "", table: [] };
+  let known = new Map<string, MountInfo>();
+  return (text) => {
+    if (text === last.text) return last.table;
+    const lines = new Map<string, MountInfo>();
+    for (const line of text.split("\n")) {
+      const mount = known.get(line) ?? parseLine(line);
+      if (mount) lines.set(line, mount);
+    }
+    known = lines;
+    last = { text, table: [...lines.values()] };
+    return last.table;
+  };
+}
+
 /** The lines of a mountinfo file. A line that is not one is left out: the kernel may add, it does not change. */
 export function parseMountInfo(text: string): MountInfo[] {
-  return text.split("\n").flatMap((line) => {
-    const fields = line.split(" ");
-    const [id, parentId, device, root, mountPoint, options] = fields;
-    const [fsType, source, superOptions = ""] = fields.slice(fields.indexOf("-", 6) + 1);
-    if (!id || !parentId || !device || !root || !mountPoint || !options || !fsType) return [];
-    return {
-      id: Number(id),
-      parentId: Number(parentId),
-      device,
-      root: unescapeOctal(root),
-      mountPoint: unescapeOctal(mountPoint),
-      options: options.split(","),
-      fsType: unescapeOctal(fsType),
-      source: unescapeOctal(source ?? ""),
-      superOptions: superOptions.split(","),
-    };
-  });
+  return text.split("\n").flatMap((line) => parseLine(line) ?? []);
+}
+
+function parseLine(line: string): MountInfo | undefined {
+  const fields = line.split(" ");
+  const [id, parentId, device, root, mountPoint, options] = fields;
+  const [fsType, source, superOptions = ""] = fields.slice(fields.indexOf("-", 6) + 1);
+  if (!id || !parentId || !device || !root || !mountPoint || !options || !fsType) return undefined;
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    device,
+    root: unescapeOctal(root),
+    mountPoint: unescapeOctal(mountPoint),
+    options: options.split(","),
+    fsType: unescapeOctal(fsType),
+    source: unescapeOctal(source ?? ""),
+    superOptions: superOptions.split(","),
+  };
 }
 
 /** The kernel writes blank, tab, newline and backslash as `\040` and so on, byte by byte. */

@@ -4,7 +4,7 @@
  * directory that is open already, no link is followed, and no mount is entered, bind mounts of the same disk included.
  */
 import { randomUUID } from "node:crypto";
-import { constants, type Dirent } from "node:fs";
+import { constants, type Dirent, readFileSync } from "node:fs";
 import * as fs from "node:fs/promises";
 
 /** Levels that are open at once, with two descriptors each. What lies deeper is moved up to the root first. */
@@ -29,7 +29,7 @@ export async function removeTree(path: string): Promise<void> {
   if (!(await fs.lstat(path)).isDirectory()) return fs.unlink(path);
   const handle = await fs.open(path, DIRECTORY);
   try {
-    const level = { handle, depth: 0, root: handle, mountId: await mountIdOf(handle) };
+    const level = { handle, depth: 0, root: handle, mountId: mountIdOf(handle) };
     await emptied(level, () => fs.rmdir(path));
   } finally {
     await handle.close();
@@ -75,7 +75,7 @@ async function removeDirectory(level: Level, { name }: Dirent): Promise<void> {
   if (!handle) return; // it is another thing by now: the next pass sees it
   try {
     // Another mount belongs to somebody: to remove its mount point fails with EBUSY, and nothing of it is lost.
-    const isMount = (await mountIdOf(handle)) !== level.mountId;
+    const isMount = mountIdOf(handle) !== level.mountId;
     if (!isMount && level.depth + 1 < MAX_DEPTH) {
       await emptied({ ...level, handle, depth: level.depth + 1 }, () => removeName(path));
     } else if (isMount) {
@@ -111,8 +111,9 @@ async function orGone(effect: Promise<void>, ...harmless: string[]): Promise<voi
 }
 
 /** Two mounts of one file system have one device number: only the mount's id tells them apart (proc(5), fdinfo). */
-async function mountIdOf(handle: fs.FileHandle): Promise<string> {
-  const text = await fs.readFile(`/proc/self/fdinfo/${handle.fd}`, "utf8");
+function mountIdOf(handle: fs.FileHandle): string {
+  // Synchronous: it is made up by the kernel from memory, and asks no disk.
+  const text = readFileSync(`/proc/self/fdinfo/${handle.fd}`, "utf8");
   return /^mnt_id:\s*(\d+)$/m.exec(text)?.[1] ?? "";
 }
 

@@ -81,18 +81,32 @@ describe("the sequence of effects", () => {
     expect(seen.slice(0, 3)).toEqual([entry, "file.sync POOL/volumes", "file.sync POOL/.pool/trash"]);
   });
 
-  test("of the removal after it syncs the rename once more before anything is unlinked", async () => {
+  test("of the removal after it begins when both directories have been synced, and not before", async () => {
     const world = await started();
     const id = await createFilled(world, "one");
     const seen = await changes(world, async () => {
       await world.call("Controller.DeleteVolume", { volume_id: id });
       await world.settled();
     });
-    const unlinks = seen.findIndex((effect) => effect.startsWith("file.unlink"));
-    expect(seen.slice(3, unlinks)).toEqual([
+    expect(seen.slice(1, 4)).toEqual([
       "file.sync POOL/volumes",
       "file.sync POOL/.pool/trash",
       expect.stringContaining("file.remove POOL/.pool/trash/"),
+    ]);
+  });
+
+  test("of the removal of what another process deleted syncs the rename before anything is unlinked", async () => {
+    const world = await started();
+    const id = await createFilled(world, "one");
+    await world.files.rename(`${POOL}/volumes/${id}`, `${POOL}/.pool/trash/${id}.1.a`);
+    const absent = () => world.call("Controller.DeleteVolume", { volume_id: id });
+    const seen = await changes(world, async () => {
+      await absent();
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    });
+    const removal = seen.findIndex((effect) => effect.startsWith("file.remove POOL/.pool/trash/"));
+    expect(seen.slice(0, removal)).toEqual([
+      ...["file.sync POOL/volumes", "file.sync POOL/volumes", "file.sync POOL/.pool/trash"],
     ]);
   });
 

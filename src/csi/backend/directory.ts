@@ -2,11 +2,12 @@
  * A volume as a plain directory of its pool. Sizes are accounted for, and nothing stops a writer: a pod sees the free
  * space of the whole disk. It works on every file system, and is what is left where nothing better does.
  */
+
+import { isKind } from "../../errors.ts";
 import type { Copier } from "../../host/copy-tree.ts";
 import type { Files } from "../../host/files.ts";
 import { wrapperLayout } from "../pool/layout.ts";
 import { refusal } from "../refusal.ts";
-import { isMissing } from "../volume/read.ts";
 import type { Backend, PlacedVolume } from "./backend.ts";
 import { makeTopDirectory } from "./top-directory.ts";
 
@@ -62,6 +63,12 @@ export function createDirectoryBackend({ files, copier }: DirectoryDeps): Backen
 
 /** A volume that has a record and no data was damaged by hand: that is neither unknown nor to be made up for. */
 async function problemOf(files: Files, path: string): Promise<string | undefined> {
-  const kind = (await isMissing(files, path)) ? "missing" : (await files.stat(path)).kind;
+  const kind = await files.stat(path).then(
+    (stat) => stat.kind,
+    (error) => {
+      if (isKind(error, "not-found")) return "missing";
+      throw error;
+    },
+  );
   return kind === "directory" ? undefined : `${path}, the data of the volume, is no directory (${kind})`;
 }

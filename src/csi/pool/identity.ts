@@ -5,7 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { isKind } from "../../errors.ts";
-import { ensureDirectory, type Files, replaceFile } from "../../host/files.ts";
+import { ensureDirectory, type FileStat, type Files, replaceFile } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
 import { refusal } from "../refusal.ts";
 import type { PoolConfig } from "./config.ts";
@@ -30,10 +30,26 @@ export interface IdentityDeps {
 export interface IdentifiedPool {
   readonly uuid: string;
   readonly layout: PoolLayout;
+  /** The identity file as it was before it was last read. */
+  readonly seen?: FileStat;
+}
+
+/** One file, unchanged: another disk under the same path has another time, if not another inode and device. */
+function isSameFile(one: FileStat, other: FileStat): boolean {
+  const { dev, ino, modifiedMs } = one;
+  return dev === other.dev && ino === other.ino && modifiedMs === other.modifiedMs;
+}
+
+/** Finds out who the pool is, and remembers the file that says so. */
+export async function identifyPool(deps: IdentityDeps, config: PoolConfig): Promise<IdentifiedPool> {
+  const identified = await identify(deps, config);
+  const seen = await deps.files.stat(identified.layout.identity);
+  await requireIdentity(deps.files, config, identified);
+  return { ...identified, seen };
 }
 
 /** Finds out who the pool is, and makes it one if it is new. `unavailable`, with the reason, if it cannot be used. */
-export async function identifyPool(deps: IdentityDeps, config: PoolConfig): Promise<IdentifiedPool> {
+async function identify(deps: IdentityDeps, config: PoolConfig): Promise<IdentifiedPool> {
   const { files, stateDir } = deps;
   const recordPath = join(stateDir, "pools", `${config.name}.json`);
   const expected = await readUuid(files, recordPath);
@@ -66,12 +82,21 @@ async function realRoot(files: Files, config: PoolConfig, mayMake: boolean): Pro
   return files.realPath(config.path);
 }
 
-/** One read: throws `unavailable` unless the disk that lies under the pool's path now carries this identity. */
+/** One look: throws `unavailable` unless the disk that lies under the pool's path now carries this identity. */
 export async function requireIdentity(
   files: Files,
   config: PoolConfig,
-  { uuid, layout }: IdentifiedPool,
+  { uuid, layout, seen }: IdentifiedPool,
 ): Promise<void> {
+  // The file that was read when the pool was opened: what was in it is in it still.
+  if (
+    seen &&
+    (await files.stat(layout.identity).then(
+      (now) => isSameFile(now, seen),
+      () => false,
+    ))
+  )
+    return;
   const present = await readUuid(files, layout.identity).catch((error) => {
     throw away(config, `its identity cannot be read: ${(error as Error).message}`, error);
   });

@@ -27,6 +27,8 @@ export interface Trash {
   keptUntil(entry: string): number | undefined;
   /** No removal of this entry starts any more; false where one has started. `keep` and `forget` take that back. */
   reclaim(entry: string): boolean;
+  /** The entry is durable: whoever put it there has synced both directories since. */
+  settled(entry: string): void;
   /** The entry is none any more. */
   forget(entry: string): void;
   /** Resolves when nothing is being removed. What failed stays, and is tried again at the next kick. */
@@ -49,6 +51,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   const { files, clock, log } = deps;
   const kept = new Map<string, number>();
   const removing = new Set<string>();
+  const settled = new Set<string>();
   let running: Promise<void> | undefined;
   let again = false;
   const end = new AbortController();
@@ -61,12 +64,14 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
     const isDue = (name: string) => (kept.get(name) ?? 0) <= clock.nowMs();
     const names = (await files.list(layout.trash)).map(({ name }) => name).filter(isDue);
     if (names.length === 0) return;
-    await Promise.all([files.sync(layout.volumes), files.sync(layout.trash)]);
+    if (names.some((name) => !settled.has(name))) {
+      await Promise.all([files.sync(layout.volumes), files.sync(layout.trash)]);
+    }
     await forEachBounded(names, REMOVALS, async (name) => {
       if (end.signal.aborted || !isDue(name)) return;
       removing.add(name);
       await remove(deps, join(layout.trash, name)).then(() => {
-        kept.delete(name);
+        trash.forget(name);
         ledger.release(trashKey(name));
       }, failed);
       removing.delete(name);
@@ -99,7 +104,11 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
       return true;
     },
     idle: async () => running,
-    forget: (entry) => void kept.delete(entry),
+    settled: (entry) => void settled.add(entry),
+    forget(entry) {
+      kept.delete(entry);
+      settled.delete(entry);
+    },
     stop() {
       end.abort();
       wake.stop();

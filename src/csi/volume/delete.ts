@@ -42,6 +42,7 @@ export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, record: Vol
   }
   ledger.move(record.id, key);
   await syncBoth(files, layout.volumes, directory);
+  if (!isRetained) trash.settled(entry);
   trash.kick();
 }
 

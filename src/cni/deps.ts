@@ -37,6 +37,12 @@ export interface CniCallObservation {
 /** Takes observations. Must not throw. */
 export interface CniObserver {
   call(observation: CniCallObservation): void;
+  /** After each look of a sweep: what was settled, by kind, and how much was found and waits for the next look. */
+  swept?(look: {
+    readonly settled: readonly string[];
+    readonly waiting: number;
+    readonly failed: number;
+  }): void;
 }
 
 /** Reads the boot id for `CniDeps` (proc(5)). */

@@ -118,6 +118,13 @@ async function sandboxesAt(socket: string | undefined) {
 
 async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {
   const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
+  const swept = metrics.counter(
+    "trivet_cni_swept_total",
+    "Leftovers of dead pods that were settled.",
+    "kind",
+  );
+  const waiting = metrics.gauge("trivet_cni_sweep_waiting", "Leftovers that the next look may settle.");
+  const failed = metrics.counter("trivet_cni_sweep_failures_total", "Looks and removals that failed.");
   const agent = await startCniAgent({
     socketPath: config.cni.socket,
     stateDir: config.cni.stateDir,
@@ -126,6 +133,11 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
       ...host.cni,
       observer: {
         call: ({ command, code, ms }) => observe({ method: command, code: String(code), durationMs: ms }),
+        swept(look) {
+          for (const kind of look.settled) swept(1, kind);
+          waiting(look.waiting);
+          failed(look.failed);
+        },
       },
     },
     log: log.child({ leg: "cni" }),

@@ -58,6 +58,20 @@ test("a pod that the runtime lists as ready is spared, however dead it looks", a
   expect(node.stateFiles()).toEqual([]);
 });
 
+test("what was settled is observed by its kind", async () => {
+  const node = await nodeWithDeadPod();
+  const { deps } = node.boot();
+  const looks: object[] = [];
+  const observer = { call: () => undefined, swept: (look: object) => void looks.push(look) };
+  const sweeper = createSweeper({ deps: { ...deps, observer }, stateDir, log: silentLog, graceMs: 0 });
+  await sweeper.sweep();
+  await sweeper.sweep();
+  expect(looks).toEqual([
+    { settled: [], waiting: 1, failed: 0 },
+    { settled: ["dead attachment"], waiting: 0, failed: 0 },
+  ]);
+});
+
 test("while the runtime does not answer nothing is removed, and the log says so", async () => {
   const node = await nodeWithDeadPod();
   const failure = { kind: "unavailable", op: "cri", subject: "", message: "no answer" } as const;

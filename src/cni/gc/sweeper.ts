@@ -104,6 +104,8 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       waiting.push(finding);
     }
     firstSeen = seen;
+    const kinds = settled.map(({ kind }) => kind);
+    deps.observer?.swept?.({ settled: kinds, waiting: waiting.length, failed });
     return { settled, waiting, failed };
   };
 

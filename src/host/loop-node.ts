@@ -51,6 +51,7 @@ export interface LoopNodes {
 }
 
 const ATTACH_TRIES = 64;
+const RENEWALS = 8;
 const SCAN_AT_ONCE = 8;
 /** Programs that watch devices (udev) open them for a moment whenever something changes. */
 const RELEASE_TRIES = 40;
@@ -123,7 +124,6 @@ export function createLoopNodes(syscalls: LoopSyscalls): LoopNodes {
       };
       await patiently(path, () => withNode(path, READ_ONLY_OPEN | constants.O_EXCL, clear));
       await awaitGone(path, key);
-      if (await takesNoDiscards(path)) await renew(syscalls, path);
     },
   };
 }
@@ -184,7 +184,7 @@ async function configureFree(syscalls: LoopSyscalls, wanted: Wanted): Promise<Co
     const image = await openPath(wanted.image, constants.O_RDWR | constants.O_NOFOLLOW);
     try {
       for (let tries = 1; ; tries++) {
-        const path = `/dev/loop${await syscalls.freeLoop(control.fd)}`;
+        const path = await freeNode(syscalls, control.fd, wanted);
         try {
           return await configureNode(syscalls, path, image.fd, wanted);
         } catch (error) {
@@ -200,6 +200,27 @@ async function configureFree(syscalls: LoopSyscalls, wanted: Wanted): Promise<Co
   }
 }
 
+/**
+ * A device that was free a moment ago. A limit on discards outlasts the file, and the kernel does not let it be lifted: the
+ * device is removed, and another made. That takes tens of milliseconds, so it is done only for who wants discards, and not
+ * when a file is detached. If somebody else has the device, there is no harm in serving without.
+ */
+async function freeNode(
+  syscalls: LoopSyscalls,
+  controlFd: number,
+  { options, flags }: Wanted,
+): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    const number = await syscalls.freeLoop(controlFd);
+    const path = `/dev/loop${number}`;
+    const isHeld = (flags & loopFlags.autoClear) !== 0;
+    if (!options.discard || isHeld || tries > RENEWALS || !(await takesNoDiscards(path))) return path;
+    await syscalls.removeLoop(controlFd, number).catch((error) => {
+      if (!isKind(error, "precondition", "not-found")) throw error;
+    });
+  }
+}
+
 async function configureNode(
   syscalls: LoopSyscalls,
   path: string,
@@ -207,6 +228,7 @@ async function configureNode(
   { options, flags }: Wanted,
 ): Promise<ConfiguredLoop> {
   const handle = await openNode(syscalls, path, constants.O_RDWR | constants.O_NOFOLLOW);
+  const isHeld = (flags & loopFlags.autoClear) !== 0; // for a moment, by ourselves, who discard nothing
   let ours = false;
   try {
     const configure = (direct: number) =>
@@ -217,7 +239,7 @@ async function configureNode(
     });
     ours = true;
     const { flags: got } = await syscalls.loopStatus(handle.fd);
-    if (!options.discard) await refuseDiscards(path);
+    if (!options.discard && !isHeld) await refuseDiscards(path);
     return { path, handle, directIo: (got & loopFlags.directIo) !== 0 };
   } catch (error) {
     // Only what is ours: the device may be another process's, which was faster.
@@ -239,27 +261,13 @@ function limitOf(path: string, name: (typeof discardLimits)[number]): string {
  * reserved again at the next attachment.
  */
 async function refuseDiscards(path: string): Promise<void> {
+  if (await takesNoDiscards(path)) return; // writing it would stop the device for a moment
   for (const name of discardLimits) await writeFile(limitOf(path, name), "0").catch(() => undefined);
 }
 
 async function takesNoDiscards(path: string): Promise<boolean> {
   const limit = await readFile(limitOf(path, discardLimits[0]), "utf8").catch(() => "");
   return limit.trim() === "0";
-}
-
-/**
- * A limit outlasts the file, and the kernel does not let it be lifted: the device is removed, and made anew, without
- * limits, when somebody asks for a free one. Not while somebody else has it: then it serves without discards.
- */
-async function renew(syscalls: LoopSyscalls, path: string): Promise<void> {
-  const control = await openPath("/dev/loop-control", constants.O_RDWR);
-  try {
-    await syscalls.removeLoop(control.fd, numberOf(path));
-  } catch (error) {
-    if (!isKind(error, "precondition", "not-found")) throw error;
-  } finally {
-    await control.close();
-  }
 }
 
 function numberOf(path: string): number {

@@ -42,7 +42,11 @@ export async function tryNetwork(
         await told({ command: "CHECK" });
       }
     } catch (error) {
-      await runChain(deps, "DEL", { ...call, prevResult: result }).catch(() => undefined);
+      // Each plugin for itself: one that is missing or broken must not keep the others from cleaning up.
+      for (const plugin of [...network.plugins].reverse()) {
+        const alone = { ...call, network: { ...network, plugins: [plugin] }, prevResult: result };
+        await runChain(deps, "DEL", alone).catch(() => undefined);
+      }
       throw error;
     }
     await runChain(deps, "DEL", { ...call, prevResult: result });

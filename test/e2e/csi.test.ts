@@ -9,6 +9,7 @@ import {
   capability,
   createRequest,
   publishRequest,
+  stagingFor,
 } from "../conformance/csi/requests.ts";
 import { type Subject, type SubjectOptions, startSubject } from "../conformance/csi/subject.ts";
 
@@ -22,6 +23,9 @@ async function start(options: SubjectOptions = {}): Promise<void> {
 
 const mountsBelow = async (path: string) =>
   (await mounts.list()).filter(({ mountPoint }) => mountPoint.startsWith(`${path}/`));
+
+/** Mounts in pods: what is staged is the kubelet's affair. */
+const published = () => mountsBelow(join(subject.kubeletRoot, "pods"));
 
 beforeEach(async () => {
   if (process.getuid?.() !== 0) throw new Error("these tests mount: run them as root");
@@ -48,6 +52,8 @@ const publish = (id: string, target: string, changes: object = {}) =>
   call("Node", "NodePublishVolume", publishRequest(id, target, changes));
 const unpublish = (volume_id: string, target_path: string) =>
   call("Node", "NodeUnpublishVolume", { volume_id, target_path });
+const unstage = (volume_id: string, target: string) =>
+  call("Node", "NodeUnstageVolume", { volume_id, staging_target_path: stagingFor(volume_id, target) });
 const dataOf = (id: string) => join(subject.pool, "volumes", id, "data");
 
 describe("a published volume", () => {
@@ -58,6 +64,7 @@ describe("a published volume", () => {
     expect(await readFile(join(dataOf(id), "file"), "utf8")).toBe("content");
     await unpublish(id, target);
     await expect(stat(target)).rejects.toMatchObject({ code: "ENOENT" });
+    await unstage(id, target);
     expect(await mountsBelow(subject.root)).toEqual([]);
     expect(await readFile(join(dataOf(id), "file"), "utf8")).toBe("content");
   });
@@ -76,7 +83,7 @@ describe("a published volume", () => {
   test("carries nosuid and nodev always, and the flags that were asked for", async () => {
     const [id, target] = [await create("flags"), await subject.target("pod")];
     await publish(id, target, { volume_capability: capability(undefined, ["noexec", "noatime"]) });
-    const [mount] = await mountsBelow(subject.kubeletRoot);
+    const [mount] = await published();
     expect(mount?.options).toEqual(expect.arrayContaining(["rw", "nosuid", "nodev", "noexec", "noatime"]));
     await unpublish(id, target);
   });
@@ -84,7 +91,7 @@ describe("a published volume", () => {
   test("is published once however often it is asked for, and not with other arguments", async () => {
     const [id, target] = [await create("again"), await subject.target("pod")];
     for (let count = 0; count < 3; count++) await publish(id, target);
-    expect(await mountsBelow(subject.kubeletRoot)).toHaveLength(1);
+    expect(await published()).toHaveLength(1);
     const other = publishRequest(id, target, { readonly: true });
     expect(await code("Node", "NodePublishVolume", other)).toBe("ALREADY_EXISTS");
     await unpublish(id, target);
@@ -101,6 +108,8 @@ describe("a published volume", () => {
     await unpublish(id, target);
     expect(await code("Controller", "DeleteVolume", { volume_id: id })).toBe("FAILED_PRECONDITION");
     await mounts.unmount(subPath);
+    expect(await code("Controller", "DeleteVolume", { volume_id: id })).toBe("FAILED_PRECONDITION");
+    await unstage(id, target);
     await call("Controller", "DeleteVolume", { volume_id: id });
     await expect(stat(dataOf(id))).rejects.toMatchObject({ code: "ENOENT" });
   });
@@ -127,7 +136,7 @@ describe("a published volume", () => {
     await held.writeFile("still here");
     await held.close();
     await publish(id, target);
-    expect(await mountsBelow(subject.kubeletRoot)).toHaveLength(1);
+    expect(await published()).toHaveLength(1);
     await unpublish(id, target);
     expect(await readFile(join(dataOf(id), "file"), "utf8")).toBe("still here");
   });
@@ -141,9 +150,9 @@ describe("unpublish", () => {
     await mounts.bind(dataOf(id), target, { readOnly: true, flags: [] });
     await syscalls.mount("tmpfs", target, "tmpfs", 0, "size=64k");
     await writeFile(join(target, "scratch"), "in the tmpfs");
-    expect(await mountsBelow(subject.kubeletRoot)).toHaveLength(3);
+    expect(await published()).toHaveLength(3);
     await unpublish(id, target);
-    expect(await mountsBelow(subject.kubeletRoot)).toEqual([]);
+    expect(await published()).toEqual([]);
     expect(await readdir(dataOf(id))).toEqual(["precious"]);
   });
 
@@ -154,7 +163,7 @@ describe("unpublish", () => {
     expect(await code("Node", "NodeUnpublishVolume", { volume_id: id, target_path: target })).toBe(
       "FAILED_PRECONDITION",
     );
-    expect(await mountsBelow(subject.kubeletRoot)).toHaveLength(1);
+    expect(await published()).toHaveLength(1);
     await held.close();
     await unpublish(id, target);
   });
@@ -175,7 +184,7 @@ describe("unpublish", () => {
     await syscalls.mount("tmpfs", target, "tmpfs", 0, "size=64k");
     const request = { volume_id: id, target_path: target };
     expect(await code("Node", "NodeUnpublishVolume", request)).toBe("FAILED_PRECONDITION");
-    expect(await mountsBelow(subject.kubeletRoot)).toHaveLength(1);
+    expect(await published()).toHaveLength(1);
   });
 });
 
@@ -218,6 +227,7 @@ describe("hostile targets", () => {
     await symlink(outside, join(target, "escape"));
     await mkdir(join(target, "deep", "deeper"), { recursive: true });
     await unpublish(id, target);
+    await unstage(id, target);
     await call("Controller", "DeleteVolume", { volume_id: id });
     await expect.poll(async () => (await subject.server.pools())[0]?.trashed).toBe(0);
     expect(await readdir(outside)).toEqual(["precious"]);
@@ -234,9 +244,10 @@ describe("paths with symbolic links that the administrator made", () => {
     await publish(id, target);
     await publish(id, target);
     await writeFile(join(target, "file"), "content");
-    expect(await mountsBelow(real)).toHaveLength(1);
+    expect(await mountsBelow(join(real, "pods"))).toHaveLength(1);
     expect(await code("Controller", "DeleteVolume", { volume_id: id })).toBe("FAILED_PRECONDITION");
     await unpublish(id, target);
+    await unstage(id, target);
     expect(await mountsBelow(real)).toEqual([]);
   });
 });
@@ -260,6 +271,7 @@ describe("a pool on a disk of its own", () => {
     await publish(volume.volume_id, target);
     await writeFile(join(target, "file"), "content");
     await unpublish(volume.volume_id, target);
+    await unstage(volume.volume_id, target);
     await mounts.unmount(disk());
     for (const state of ["unmounted", "another disk"]) {
       if (state === "another disk") await mountDisk();
@@ -279,6 +291,7 @@ describe("a pool on a disk of its own", () => {
     await publish(volume.volume_id, target);
     await syscalls.unmount(disk(), 2); // MNT_DETACH: the published mount still holds the file system
     await unpublish(volume.volume_id, target);
+    await unstage(volume.volume_id, target);
     expect(await mountsBelow(subject.kubeletRoot)).toEqual([]);
   });
 });

@@ -105,73 +105,89 @@ describe("our plugin, with the reference host-local as its IPAM plugin,", () => 
   });
   const reserved = () => readdirSync(join(dataDir(), "delegated")).filter((name) => /^10\./.test(name));
 
-  test.each(["standalone", "with the agent"])("adds, serves traffic, checks and deletes: %s", async (way) => {
-    if (way !== "standalone") await world.startAgent();
-    const before = world.picture();
-    const call = (command: string, pod: string, changes: Json = {}) =>
-      way === "standalone"
-        ? world.spawnPlugin(command, pod, { ...config(), ...changes })
-        : world.call(command, pod, { ...config(), ...changes });
-    const answer = await call("ADD", "p1");
-    const address = addressIn(answer);
-    expect(address).toMatch(/^10\.6\.0\.\d+$/);
+  test("is added to and deleted from without the agent too", async () => {
+    const address = addressIn(await world.spawnPlugin("ADD", "p1", config()));
     expect(reserved()).toEqual([address]);
-    expect(world.pings("p1", uplink.node)).toBe(true);
-    expect(world.pings("p1", uplink.outside)).toBe(true);
-    const prevResult = JSON.parse(answer.stdout) as Json;
-    expect(await call("CHECK", "p1", { prevResult })).toMatchObject({ exitCode: 0 });
-    // host-local 1.1 speaks 1.0.0 and knows no STATUS.
-    expect(await call("STATUS", "p1", { cniVersion: "1.1.0" })).toMatchObject({ exitCode: 0, stdout: "" });
-    // By the record: the configuration names another IPAM plugin by now.
-    const changed = { ipam: { ranges: [[{ subnet: "10.5.0.0/24" }]] } };
-    expect(await call("DEL", "p1", changed)).toMatchObject({ exitCode: 0, stdout: "" });
-    expect(reserved()).toEqual([]);
-    expect(world.picture()).toEqual(before);
-    await world.stopAgent();
-  });
-
-  test("an ADD of 1.1.0, which it does not speak, is converted for it and back", async () => {
-    const answer = await world.spawnPlugin("ADD", "p1", { ...config(), cniVersion: "1.1.0" });
-    expect(JSON.parse(answer.stdout)).toMatchObject({ cniVersion: "1.1.0" });
-    expect(addressIn(answer)).toMatch(/^10\.6\.0\./);
-    const deleted = await world.spawnPlugin("DEL", "p1", { ...config(), cniVersion: "1.1.0" });
-    expect(deleted).toMatchObject({ exitCode: 0 });
-    expect(reserved()).toEqual([]);
-  });
-
-  test("an ADD that fails at the pod's interface gives the address back", async () => {
-    world.exec("p1", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other0");
-    const answer = await world.spawnPlugin("ADD", "p1", config());
-    expect(JSON.parse(answer.stdout)).toMatchObject({ code: 100 });
+    expect(await world.spawnPlugin("DEL", "p1", config())).toMatchObject({ exitCode: 0, stdout: "" });
     expect(reserved()).toEqual([]);
     expect(stateFiles()).toEqual([]);
-    world.exec("p1", "ip", "link", "del", "eth0");
+  });
+
+  describe("through the agent", () => {
+    const call = (command: string, changes: Json = {}) =>
+      world.call(command, "p1", { ...config(), ...changes });
+
+    beforeAll(async () => {
+      await world.startAgent();
+      return () => world.stopAgent();
+    });
+
+    test("adds, serves traffic, checks, says that it is ready, and deletes", async () => {
+      const before = world.picture();
+      const answer = await call("ADD");
+      const address = addressIn(answer);
+      expect(address).toMatch(/^10\.6\.0\.\d+$/);
+      expect(reserved()).toEqual([address]);
+      expect(world.pings("p1", uplink.outside)).toBe(true);
+      const prevResult = JSON.parse(answer.stdout) as Json;
+      expect(await call("CHECK", { prevResult })).toMatchObject({ exitCode: 0 });
+      // host-local 1.1 speaks 1.0.0 and knows no STATUS.
+      expect(await call("STATUS", { cniVersion: "1.1.0" })).toMatchObject({ exitCode: 0, stdout: "" });
+      // By the record: the configuration names another IPAM plugin by now.
+      const changed = { ipam: { ranges: [[{ subnet: "10.5.0.0/24" }]] } };
+      expect(await call("DEL", changed)).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(reserved()).toEqual([]);
+      expect(world.picture()).toEqual(before);
+    });
+
+    test("an ADD of 1.1.0, which it does not speak, is converted for it and back", async () => {
+      const answer = await call("ADD", { cniVersion: "1.1.0" });
+      expect(JSON.parse(answer.stdout)).toMatchObject({ cniVersion: "1.1.0" });
+      expect(addressIn(answer)).toMatch(/^10\.6\.0\./);
+      expect(await call("DEL", { cniVersion: "1.1.0" })).toMatchObject({ exitCode: 0 });
+      expect(reserved()).toEqual([]);
+    });
+
+    test("an ADD that fails at the pod's interface gives the address back", async () => {
+      world.exec("p1", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other0");
+      expect(JSON.parse((await call("ADD")).stdout)).toMatchObject({ code: 100 });
+      expect(reserved()).toEqual([]);
+      expect(stateFiles()).toEqual([]);
+      world.exec("p1", "ip", "link", "del", "eth0");
+    });
   });
 });
 
-describe("the reference plugins after ours in a chain", () => {
-  test.each([
+test("the reference plugins tuning, bandwidth and firewall work after ours, and our CHECK and DEL after them", async () => {
+  const rates = {
+    ingressRate: 1_000_000,
+    ingressBurst: 1_000_000,
+    egressRate: 1_000_000,
+    egressBurst: 1_000_000,
+  };
+  const chain: readonly (readonly [string, Json])[] = [
     ["tuning", { sysctl: { "net.ipv4.conf.IFNAME.arp_filter": "1" }, mtu: 1300 }],
-    [
-      "bandwidth",
-      { ingressRate: 1_000_000, ingressBurst: 1_000_000, egressRate: 1_000_000, egressBurst: 1_000_000 },
-    ],
-  ])("%s works on our result, and our CHECK and DEL after it", async (plugin, options) => {
-    const added = await world.spawnPlugin("ADD", "p1");
-    const address = addressIn(added);
-    const chained = (command: string, prevResult: Json) => {
-      const config = { cniVersion: "1.0.0", name: "pods", ...options, prevResult };
-      return world.reference(plugin, { command, pod: "p1", config });
-    };
-    const changed = await chained("ADD", JSON.parse(added.stdout) as Json);
-    expect(changed.exitCode, changed.stdout).toBe(0);
-    expect(addressIn(changed)).toBe(address);
-    const prevResult = JSON.parse(changed.stdout) as Json;
-    expect(world.pings("p1", uplink.node)).toBe(true);
-    const checked = await world.spawnPlugin("CHECK", "p1", { prevResult });
-    expect(checked, checked.stdout).toMatchObject({ exitCode: 0 });
-    expect(await chained("DEL", prevResult)).toMatchObject({ exitCode: 0 });
-    expect(await world.spawnPlugin("DEL", "p1", { prevResult })).toMatchObject({ exitCode: 0 });
-    expect(stateFiles()).toEqual([]);
-  });
+    ["bandwidth", rates],
+    ["firewall", { backend: "iptables" }],
+  ];
+  const run = async (plugin: string, command: string, more: Json) => {
+    const config = { cniVersion: "1.0.0", name: "pods", ...more };
+    const answer = await world.reference(plugin, { command, pod: "p1", config });
+    expect(answer.exitCode, `${plugin} ${command}: ${answer.stdout}`).toBe(0);
+    return answer;
+  };
+  await world.startAgent();
+  const added = await world.call("ADD", "p1");
+  let prevResult = JSON.parse(added.stdout) as Json;
+  for (const [plugin, options] of chain) {
+    prevResult = JSON.parse((await run(plugin, "ADD", { ...options, prevResult })).stdout) as Json;
+  }
+  expect(prevResult.ips).toEqual((JSON.parse(added.stdout) as Json).ips);
+  expect(world.pings("p1", uplink.node)).toBe(true);
+  const checked = await world.call("CHECK", "p1", { prevResult });
+  expect(checked, checked.stdout).toMatchObject({ exitCode: 0 });
+  for (const [plugin, options] of [...chain].reverse()) await run(plugin, "DEL", { ...options, prevResult });
+  expect(await world.call("DEL", "p1", { prevResult })).toMatchObject({ exitCode: 0, stdout: "" });
+  expect(stateFiles()).toEqual([]);
+  await world.stopAgent();
 });

@@ -12,6 +12,8 @@ import type { PoolConfig } from "./config.ts";
 import { ownDirectories, type PoolLayout, poolLayout, RECORD_MODE, WRAPPER_MODE } from "./layout.ts";
 
 const FORMAT_VERSION = 1;
+/** In a directory with this bit only its owner renames what others have in it, such as the root of a new tmpfs. */
+const STICKY = 0o1000;
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** What a directory may hold that becomes a pool: mkfs makes the first, an interrupted start of ours the others. */
 const harmless = new Set(["lost+found", ".pool", "volumes", "snapshots"]);
@@ -54,6 +56,7 @@ async function identify(deps: IdentityDeps, config: PoolConfig): Promise<Identif
   const recordPath = join(stateDir, "pools", `${config.name}.json`);
   const expected = await readUuid(files, recordPath);
   const root = await realRoot(files, config, expected === undefined && !config.requireMount);
+  await requireOwnRoot(deps, config, root);
   const layout = poolLayout(root);
   if (expected !== undefined) {
     await requireIdentity(files, config, { uuid: expected, layout });
@@ -107,6 +110,20 @@ export async function requireIdentity(
       ? `${config.path} carries no identity: is its disk mounted?`
       : `${config.path} is another pool's disk (${present}, expected ${uuid}): mount the right one`,
   );
+}
+
+/** Whoever can rename what is in the root of a pool can give anybody's volume to anybody. */
+async function requireOwnRoot(deps: IdentityDeps, config: PoolConfig, root: string): Promise<void> {
+  await ensureDirectory(deps.files, deps.stateDir, WRAPPER_MODE);
+  const [pool, own] = await Promise.all([deps.files.stat(root), deps.files.stat(deps.stateDir)]);
+  if (pool.uid !== own.uid) {
+    throw away(
+      config,
+      `${root} belongs to user ${pool.uid}, not to ${own.uid}: run "chown ${own.uid} ${root}"`,
+    );
+  }
+  const isOpen = (pool.mode & 0o022) !== 0 && (pool.mode & STICKY) === 0;
+  if (isOpen) throw away(config, `others may change what is in ${root}: run "chmod go-w ${root}"`);
 }
 
 /** An unmounted disk would leave an empty directory of the host's own file system, which must not become the pool. */

@@ -49,6 +49,8 @@ export interface SubjectOptions {
   readonly log?: Log;
   /** Settings after the path of the pool `default`, such as `,budget=10Gi`. */
   readonly settings?: string;
+  /** Absent: no inline volumes. */
+  readonly inlineMaxBytes?: number;
   readonly morePools?: (root: string) => readonly string[];
   readonly onCall?: (call: { method: string; code: string; durationMs: number }) => void;
 }
@@ -91,6 +93,7 @@ async function start(
     },
     log: options.log ?? silentLog,
     ...(options.onCall ? { onCall: options.onCall } : {}),
+    ...(options.inlineMaxBytes === undefined ? {} : { inline: { maxBytes: options.inlineMaxBytes } }),
   });
   const client = createCsiClient(endpoint);
   const halt = async () => {

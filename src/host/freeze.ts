@@ -10,7 +10,7 @@ import { close, constants, open } from "node:fs";
 import { promisify } from "node:util";
 import { TrivetError } from "../errors.ts";
 import { errnoOf } from "./copy/descriptor.ts";
-import { fromNodeError } from "./errno.ts";
+import { errnoError, fromNodeError } from "./errno.ts";
 import type { Syscalls } from "./syscall.ts";
 
 /** Freezing, as an effect. */
@@ -101,6 +101,10 @@ async function withDirectory<T>(path: string, work: (fd: number) => Promise<T>):
       await closeFile(fd);
     }
   } catch (error) {
+    // A system call knows the number of the descriptor only.
+    if (error instanceof TrivetError && error.op === "ioctl") {
+      throw errnoError(errnoOf(error), "freeze", path, error);
+    }
     throw fromNodeError(error, "freeze", path);
   }
 }

@@ -5,10 +5,10 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e bench soak check fmt bundle cni
+.PHONY: help demo test e2e e2e-guest bench soak check fmt bundle cni
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: node_modules/.installed ## one pod through CSI, CNI and CRI on this machine, shown and taken down (root); SIMULATE=1 needs no root
 ifeq ($(SIMULATE),1)
@@ -22,8 +22,12 @@ test: node_modules/.installed ## format, lint, types, and every test that needs 
 	@hack/run-tests
 
 e2e: node_modules/.installed ## tests with a real containerd, namespaces and mounts (root)
-	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables musl-tools
+	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables musl-tools btrfs-progs e2fsprogs xfsprogs
 	@[ -t 1 ] || export NO_COLOR=1; vitest run --project e2e
+
+e2e-guest: node_modules/.installed ## project quotas and power cuts, in a QEMU guest (root); GUEST_CUTS=20 cuts the power so often
+	@hack/debian-packages busybox-static e2fsprogs kmod qemu-system-x86 xfsprogs
+	@node hack/e2e-guest.ts
 
 bench: node_modules/.installed ## measure against what there is without us, side by side (root); ONLY=cni for one of them
 	@hack/debian-packages containernetworking-plugins iproute2 nftables musl-tools

@@ -9,6 +9,9 @@ export interface GuestCase {
 /** Why a case cannot be run in this guest: it counts as not run, never as passed. */
 export class NotHere extends Error {}
 
+/** Why a case says nothing about what is tested: neither passed nor missing. */
+export class NotApplicableHere extends Error {}
+
 /** A line for whoever booted the guest. */
 export function say(line: string): void {
   process.stdout.write(`${line.replaceAll(/[\r\n]+/g, " | ")}\n`);
@@ -21,7 +24,8 @@ export async function runCases(group: string, cases: readonly GuestCase[]): Prom
       await run();
       say(`ok ${group}: ${title}`);
     } catch (error) {
-      if (error instanceof NotHere) say(`not run ${group}: ${title} # ${error.message}`);
+      if (error instanceof NotApplicableHere) say(`not applicable ${group}: ${title} # ${error.message}`);
+      else if (error instanceof NotHere) say(`not run ${group}: ${title} # ${error.message}`);
       else say(`not ok ${group}: ${title} # ${error instanceof Error ? error.stack : String(error)}`);
     }
   }

@@ -32,9 +32,6 @@ export interface Guest {
   cut(): void;
 }
 
-/** The file that has the messages of the guest's kernel, of the last boot. */
-export const consoleLog = join(guestDirectory, "console.log");
-
 /** Starts it. */
 export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOptions): Guest {
   const drives = [
@@ -49,7 +46,8 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
       ...["-display", "none", "-no-reboot", "-nodefaults", "-monitor", "none"],
       ...["-kernel", kernel.image, "-initrd", images.initramfs],
       ...["-append", `console=ttyS0 panic=-1 loglevel=5 trivet.job=${job}`],
-      ...["-serial", `file:${consoleLog}`, "-serial", "stdio"],
+      // What the guest's kernel says: of the last boot with these disks.
+      ...["-serial", `file:${disks[0]?.path ?? join(guestDirectory, "guest")}.console`, "-serial", "stdio"],
       ...drives.flat(),
     ],
     { stdio: ["ignore", "pipe", "pipe"] },
@@ -60,7 +58,7 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
     child.kill("SIGKILL");
   };
   const timer = setTimeout(() => end("deadline"), deadlineMs);
-  child.stderr.pipe(createWriteStream(join(guestDirectory, "qemu.log")));
+  child.stderr.pipe(createWriteStream(`${disks[0]?.path ?? join(guestDirectory, "guest")}.qemu`));
   const lines = createInterface({ input: child.stdout });
   lines.on("line", onLine);
   const ended = new Promise<"itself" | "cut" | "deadline">((resolve, reject) => {

@@ -1,0 +1,80 @@
+/** The power cuts, from outside: boots a guest, kills it under load, and tells the next one what was acknowledged. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { boot } from "../machine/boot.ts";
+import { asGuestDisks, checkDisk, createDisks, removeDisks, writeLetter } from "../machine/disks.ts";
+import type { GuestImages } from "../machine/image.ts";
+import type { Kernel } from "../machine/parts.ts";
+import type { Line } from "./history.ts";
+
+/** How many rounds, and on what. */
+export interface CutOptions {
+  readonly kernel: Kernel;
+  readonly images: GuestImages;
+  readonly rounds: number;
+  /** Half of the rounds on each of two. */
+  readonly on?: readonly ("xfs" | "ext4")[];
+  /** Called with `ok ...` or `not ok ...`. */
+  say(line: string): void;
+}
+
+const BOOT_MS = 240_000;
+/** The load runs at least so long and at most so much longer before the cut. */
+const LEAST_LOAD_MS = 1_000;
+const MORE_LOAD_MS = 9_000;
+
+/** One file system after another; a last boot of each only checks. */
+export async function cutPower({
+  kernel,
+  images,
+  rounds,
+  on = ["xfs", "ext4"],
+  say,
+}: CutOptions): Promise<void> {
+  for (const [index, disk] of on.entries()) {
+    const disks = createDisks(`power-${disk}`);
+    const lines: Line[] = [];
+    const mine = Math.floor((rounds + on.length - 1 - index) / on.length);
+    for (let round = 0; round <= mine && mine > 0; round++) {
+      const loads = round < mine;
+      writeLetter(disks, { round, disk, lines, loads });
+      const said = await runRound({ kernel, images, disks: asGuestDisks(disks), lines, loads });
+      const title = `power cuts on ${disk}: what cut ${round} left`;
+      if (said.checked === undefined || said.failure !== undefined) {
+        say(`not ok ${title} # ${said.failure ?? "the guest said nothing"}`);
+        return; // the disks stay for whoever looks into it
+      }
+      if (round > 0) say(`ok ${title}: ${said.checked}, of ${lines.length} lines`);
+    }
+    if (mine > 0) {
+      checkDisk(disks, disk);
+      say(`ok power cuts on ${disk}: the file system is sound`);
+    }
+    removeDisks(disks);
+  }
+}
+
+interface Round {
+  readonly kernel: Kernel;
+  readonly images: GuestImages;
+  readonly disks: ReturnType<typeof asGuestDisks>;
+  readonly lines: Line[];
+  readonly loads: boolean;
+}
+
+async function runRound({ kernel, images, disks, lines, loads }: Round) {
+  const said: { checked?: string; failure?: string } = {};
+  const guest = boot({
+    ...{ kernel, images, disks, job: "power-round", deadlineMs: BOOT_MS },
+    onLine(line) {
+      if (line.startsWith("@")) lines.push(JSON.parse(line.slice(1)) as Line);
+      else if (line.startsWith("checked ")) said.checked = line.slice("checked ".length);
+      else if (line.startsWith("not ok ")) said.failure = line;
+      else if (line === "loaded") {
+        void sleep(LEAST_LOAD_MS + Math.random() * MORE_LOAD_MS).then(() => guest.cut());
+      }
+    },
+  });
+  const how = await guest.ended;
+  if (how !== (loads ? "cut" : "itself")) said.failure ??= `the guest ended by ${how}`;
+  return said;
+}

@@ -45,7 +45,8 @@ export interface LoopNodes {
   /** Makes sure that the device stays when its last user closes it; false if it has gone. */
   keep(path: string, key: FileKey): Promise<boolean>;
   refresh(path: string): Promise<void>;
-  detach(path: string, key: FileKey): Promise<void>;
+  /** Whether the device has let the file go; if not, it will when its last user is gone. */
+  detach(path: string, key: FileKey): Promise<boolean>;
   /** Closes a device that lasts only for as long as it is open. */
   release(device: ConfiguredLoop, key: FileKey): Promise<void>;
 }
@@ -54,32 +55,32 @@ const ATTACH_TRIES = 64;
 const RENEWALS = 8;
 const SCAN_AT_ONCE = 8;
 /** Programs that watch devices (udev) open them for a moment whenever something changes. */
-const RELEASE_TRIES = 40;
-const BUSY_TRIES = 16;
+const RELEASE_TRIES = 20;
 const RELEASE_POLL_MS = 50;
 const READ_ONLY_OPEN = constants.O_RDONLY | constants.O_NOFOLLOW;
 
 /** The nodes of this machine. */
 export function createLoopNodes(syscalls: LoopSyscalls): LoopNodes {
-  const withNode = async <T>(path: string, flags: number, act: (fd: number) => Promise<T>): Promise<T> => {
-    const handle = await openNode(syscalls, path, flags);
+  const withNode = async <T>(path: string, act: (fd: number) => Promise<T>): Promise<T> => {
+    const handle = await openNode(syscalls, path, READ_ONLY_OPEN);
     try {
       return await act(handle.fd);
     } finally {
       await handle.close();
     }
   };
-  const statusOf = async (fd: number): Promise<LoopStatus | undefined> =>
-    syscalls.loopStatus(fd).catch((error) => {
+  /** ENXIO is what an unbound device answers to the question, and one that is letting its file go to open(2). */
+  const ifBound = async <T>(path: string, act: (fd: number) => Promise<T>): Promise<T | undefined> =>
+    withNode(path, act).catch((error) => {
       if (isKind(error, "not-found")) return undefined;
       throw error;
     });
-  const status = (path: string) => withNode(path, READ_ONLY_OPEN, statusOf);
-  const awaitGone = async (path: string, key: FileKey): Promise<void> => {
+  const status = (path: string) => ifBound(path, syscalls.loopStatus);
+  const isGone = async (path: string, key: FileKey): Promise<boolean> => {
     for (let tries = 0; ; tries++) {
       const now = await status(path);
-      if (!now || nameOf(now) !== nameOf(key)) return;
-      if (tries === RELEASE_TRIES) throw stillUsed(path);
+      if (!now || nameOf(now) !== nameOf(key)) return true;
+      if (tries === RELEASE_TRIES) return false;
       await sleep(RELEASE_POLL_MS);
     }
   };
@@ -87,7 +88,7 @@ export function createLoopNodes(syscalls: LoopSyscalls): LoopNodes {
     status,
     async release({ path, handle }, key) {
       await handle.close();
-      await awaitGone(path, key);
+      if (!(await isGone(path, key))) throw stillUsed(path);
     },
     async all() {
       const found: [string, LoopStatus][] = [];
@@ -102,45 +103,27 @@ export function createLoopNodes(syscalls: LoopSyscalls): LoopNodes {
       return found;
     },
     configure: (image, options, flags) => configureFree(syscalls, { image, options, flags }),
-    keep: (path, key) =>
-      withNode(path, READ_ONLY_OPEN, async (fd) => {
+    async keep(path, key) {
+      const kept = await ifBound(path, async (fd) => {
         // It cannot go away now: we have it open.
-        const now = await statusOf(fd);
-        if (!now || nameOf(now) !== nameOf(key)) return false;
-        if (now.offset !== 0n || now.sizeLimit !== 0n || now.flags & loopFlags.readOnly) {
-          throw foreign(path);
-        }
+        const now = await syscalls.loopStatus(fd);
+        if (nameOf(now) !== nameOf(key)) return false;
+        if (now.offset !== 0n || now.sizeLimit !== 0n || now.flags & loopFlags.readOnly) throw foreign(path);
         if (now.flags & loopFlags.autoClear)
           await syscalls.setLoopFlags(fd, now.flags & ~loopFlags.autoClear);
         return true;
-      }),
-    refresh: (path) => withNode(path, READ_ONLY_OPEN, (fd) => syscalls.setLoopCapacity(fd)),
+      });
+      return kept ?? false;
+    },
+    refresh: (path) => withNode(path, (fd) => syscalls.setLoopCapacity(fd)),
     async detach(path, key) {
-      // Without O_EXCL a mounted device would be cleared "successfully", at the next unmount, whenever that is.
-      const clear = async (fd: number) => {
-        const now = await statusOf(fd);
-        if (!now || nameOf(now) !== nameOf(key)) return;
-        await syscalls.clearLoop(fd);
-      };
-      await patiently(path, () => withNode(path, READ_ONLY_OPEN | constants.O_EXCL, clear));
-      await awaitGone(path, key);
+      await ifBound(path, async (fd) => {
+        const now = await syscalls.loopStatus(fd);
+        if (nameOf(now) === nameOf(key)) await syscalls.clearLoop(fd);
+      });
+      return isGone(path, key);
     },
   };
-}
-
-/**
- * A container that was started meanwhile has a copy of the mount for a moment, until it has got rid of what it inherited.
- */
-async function patiently(path: string, clear: () => Promise<void>): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await clear();
-    } catch (error) {
-      if (!isKind(error, "precondition")) throw error;
-      if (tries === BUSY_TRIES) throw stillUsed(path, error);
-    }
-    await sleep(RELEASE_POLL_MS);
-  }
 }
 
 /** The paths of all devices that showed something a moment ago. */
@@ -189,7 +172,7 @@ async function configureFree(syscalls: LoopSyscalls, wanted: Wanted): Promise<Co
           return await configureNode(syscalls, path, image.fd, wanted);
         } catch (error) {
           // Another process was faster. Whoever loses again and again is not alone with a machine that works.
-          if (!isKind(error, "precondition") || tries === ATTACH_TRIES) throw error;
+          if (!isKind(error, "precondition", "not-found") || tries === ATTACH_TRIES) throw error;
         }
       }
     } finally {
@@ -282,9 +265,9 @@ async function openPath(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-function stillUsed(path: string, cause?: unknown): TrivetError {
-  const message = `${path} is still mounted or open elsewhere: it cannot let its file go`;
-  return new TrivetError({ kind: "precondition", op: "loop.detach", subject: path, message, cause });
+function stillUsed(path: string): TrivetError {
+  const message = `${path} is still mounted or open elsewhere: it lets its file go when that ends`;
+  return new TrivetError({ kind: "precondition", op: "loop.release", subject: path, message });
 }
 
 function foreign(path: string): TrivetError {

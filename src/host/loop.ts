@@ -43,8 +43,11 @@ export interface Loops {
   hold(image: string, options: LoopOptions): Promise<HeldLoop>;
   /** The device gets the present size of its file. */
   refresh(device: string): Promise<void>;
-  /** Detaches the file; nothing happens if it is on no device. `precondition` while the device is mounted or open. */
-  detach(image: string): Promise<void>;
+  /**
+   * Detaches the file, if it is on a device. While somebody has the device open or mounted, in whatever mount namespace,
+   * it stays, and goes when that ends: then this gives false. `attach` makes it stay again.
+   */
+  detach(image: string): Promise<boolean>;
 }
 
 /** The real ones. */
@@ -113,11 +116,10 @@ export function createLoops(syscalls: LoopSyscalls): Loops {
         if (isKind(error, "not-found")) return undefined;
         throw error;
       });
-      if (!key) return;
-      await serial(nameOf(key), async () => {
+      if (!key) return true;
+      return serial(nameOf(key), async () => {
         const present = await find(key);
-        if (present) await nodes.detach(present.path, key);
-        seen.delete(nameOf(key));
+        return present ? nodes.detach(present.path, key) : true;
       });
     },
   };

@@ -88,13 +88,12 @@ export const imageContract: readonly Case[] = [
     async run({ images, root }) {
       await images.create(`${root}/image`, MIB);
       await expect(images.create(`${root}/image`, MIB)).rejects.toMatchObject({ kind: "conflict" });
-      for (const attempt of [
-        images.reserve(`${root}/none`),
-        images.extend(`${root}/none`, MIB, { reserve: true }),
-        images.inspect(`${root}/none`),
-      ]) {
-        await expect(attempt).rejects.toMatchObject({ kind: "not-found" });
-      }
+      const attempts = [
+        () => images.reserve(`${root}/none`),
+        () => images.extend(`${root}/none`, MIB, { reserve: true }),
+        () => images.inspect(`${root}/none`),
+      ];
+      for (const attempt of attempts) await expect(attempt()).rejects.toMatchObject({ kind: "not-found" });
     },
   },
   {

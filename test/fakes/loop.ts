@@ -25,7 +25,7 @@ export interface FakeLoops extends Loops {
   onEffect: ((op: LoopOp, path: string, when: "before" | "after") => void) | undefined;
   /** What is there, by path of the device. */
   readonly devices: ReadonlyMap<string, Readonly<Device>>;
-  /** Devices with somebody in them, such as a mount: they cannot be detached. */
+  /** Devices with somebody in them, such as a mount: they stay until that ends. */
   readonly busy: Set<string>;
   /** From now on every effect fails: the process was killed. */
   halt(): void;
@@ -99,9 +99,9 @@ function createTable(files: Pick<FakeFiles, "inode">, devices: Map<string, Devic
     detach: (image) =>
       own("loop.detach", image, () => {
         const present = exists(files, image) && lookUp(image);
-        if (!present) return;
-        if (fake.busy.has(present.path)) throw inUse(image, present.path);
-        devices.delete(present.path);
+        if (!present) return true;
+        if (fake.busy.has(present.path)) return false;
+        return devices.delete(present.path);
       }),
   };
   return fake;

@@ -66,13 +66,18 @@ export function createImageBackend(deps: ImageDeps, settings: ImageSettings): Ba
     grow: (volume, mountPoint) => grow(deps, volume, { mountPoint, preallocate }),
     attach: (volume) => attach(deps, settings, volume),
     attached,
-    detach: (volume) => loops.detach(imageOf(volume)),
+    detach: (volume) => detach(deps, volume),
     usage: (volume, mountPoint) => usageOf(deps, volume, mountPoint),
     problem: (volume) => problemOf(deps, volume),
     async dismantle(wrapper) {
       const image = imageOf({ wrapper });
       if (await isMissing(files, image)) return;
-      if (await loops.known(image)) await loops.detach(image);
+      const device = await loops.known(image);
+      if (!device) return;
+      await requireUnmounted(deps, device.path);
+      if (await loops.detach(image)) return;
+      const why = `${image} is still in use on ${device.path}, by another mount namespace or as a raw device`;
+      throw refusal("precondition", image, why);
     },
   };
 }
@@ -106,6 +111,24 @@ async function attach(deps: ImageDeps, settings: ImageSettings, volume: PlacedVo
     );
   }
   return sourceOf(volume, device.path);
+}
+
+/**
+ * What we mounted must be unmounted. What others have a copy of, such as a container that was started before, is no reason
+ * to fail: the device goes with the last of them, and until then it is found by its file when it is wanted again.
+ */
+async function detach(deps: ImageDeps, volume: PlacedVolume): Promise<void> {
+  const image = imageOf(volume);
+  if (await isMissing(deps.files, image)) return;
+  const device = await deps.loops.known(image);
+  if (device) await requireUnmounted(deps, device.path);
+  await deps.loops.detach(image);
+}
+
+async function requireUnmounted({ mounts }: ImageDeps, device: string): Promise<void> {
+  const mount = (await mounts.list()).find(({ source }) => source === device);
+  if (!mount) return;
+  throw refusal("precondition", device, `${device} is mounted at ${mount.mountPoint}: unmount it first`);
 }
 
 interface Growth {

@@ -36,7 +36,8 @@ const serviceOf = (method: string) => (method.startsWith("Node") ? "Node" : "Con
 /** The child's part: a service that answers every call with nothing. */
 async function serveEmpty(path: string): Promise<void> {
   const { serveGrpc } = await import("../../src/host/grpc.ts");
-  const services = Object.entries(loadServices("csi"));
+  // The package holds its messages and enums, too.
+  const services = Object.entries(loadServices("csi")).filter(([, { service }]) => service !== undefined);
   const handlers = Object.fromEntries(
     services.map(([service, { service: definition }]) => [
       service,

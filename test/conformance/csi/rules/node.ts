@@ -119,6 +119,7 @@ export const publishRules: readonly Rule[] = [
   {
     title: "NodePublishVolume: the same target, read-only this time, is ALREADY_EXISTS",
     needs: make,
+    access: "mount", // a driver may refuse to show a device read-only at all
     async run(world) {
       const [volume, place] = [await world.create(), await world.place()];
       await world.publish(volume, place);

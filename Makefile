@@ -35,7 +35,7 @@ bench: node_modules/.installed ## measure against what there is without us, side
 
 soak: node_modules/.installed ## 5,000 pods come and go, and memory, descriptors and links stay as they were (root)
 	@hack/debian-packages iproute2 nftables busybox-static musl-tools
-	@SOAK_PAIRS=5000 vitest run --project e2e test/e2e/cni-soak.test.ts
+	@SOAK_ADDS=500 SOAK_PAIRS=5000 vitest run --project e2e test/e2e/cni-soak.test.ts
 
 cni: ## dist/cni/trivet: the static client that a container runtime starts
 	@hack/build-cni-client

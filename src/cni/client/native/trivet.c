@@ -26,7 +26,7 @@
 #endif
 #define CONNECT_MS 200
 #define GO_MS 1000 /* the kernel connects us to an agent that hangs too: only its word counts */
-#define TURN_MS 5000 /* many that find the agent away wait for their turn or its return: standalone is costly */
+#define TURN_MS 20000 /* many that find the agent away wait for their turn or its return: standalone is costly */
 #define STDIN_MS 10000
 #define MAX_STDIN (8u << 20)
 #define MAX_HEADER 4096u /* of the agent's lines */
@@ -173,8 +173,8 @@ int main(void) {
   char path[sizeof address.sun_path];
   if (configured("socket", path, sizeof path) && path[0] == '/') strcpy(address.sun_path, path);
   int agent = reach(&address), turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
-  for (long long until = after(TURN_MS); agent < 0 && flock(turn, LOCK_EX | LOCK_NB) != 0 && after(0) < until;
-       agent = reach(&address)) poll(NULL, 0, 50);
+  for (long long until = after(verb->wait_ms < TURN_MS ? verb->wait_ms : TURN_MS); agent < 0 && flock(turn, LOCK_EX | LOCK_NB) != 0 &&
+       after(0) < until; agent = reach(&address)) poll(NULL, 0, 50);
   if (agent < 0) standalone(command, "the agent cannot be reached");
   struct text request, go, reply;
   start(&request), put_request(request.end, command, verb->limit_ms);

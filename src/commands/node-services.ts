@@ -84,6 +84,8 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     log: log.child({ leg: "csi" }),
     onCall: metrics.callObserver("trivet_csi", "CSI calls served"),
     onCopy: copyObserver(metrics),
+    copyWaitMs: config.csi.copyWaitSeconds,
+    getSnapshot: config.csi.getSnapshot,
   });
   if (!config.register) return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
   const registration = await registerDriver(config, host, log).catch(async (error: unknown) => {

@@ -15,6 +15,7 @@ import {
   poolChoices,
 } from "../csi/pool/config.ts";
 import { parseQuantity } from "../csi/pool/quantity.ts";
+import { DEFAULT_CALL_WAIT_MS } from "../csi/snapshot/copies.ts";
 import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress, yesNo } from "./values.ts";
 
 export const defaultKubeletRoot = "/var/lib/kubelet";
@@ -120,6 +121,10 @@ export const nodeSchema = v.pipe(
           v.picklist(poolChoices, `must be one of ${poolChoices.join(", ")}`),
           "default",
         ),
+        /** How long a call waits for a copy before it answers ABORTED: less than the sidecars wait (`--timeout`). */
+        copyWaitSeconds: v.optional(seconds, DEFAULT_CALL_WAIT_MS / 1_000),
+        /** Whether GetSnapshot is offered. */
+        getSnapshot: v.optional(yesNo, false),
         /** The largest inline volume of a pod. Absent: pods get none. */
         inlineMaxSize: v.optional(
           v.pipe(

@@ -47,7 +47,9 @@ export function expandHandler(deps: ExpandDeps) {
       call.check();
       const isGrowing = wanted > record.sizeBytes;
       const grown = isGrowing ? await enlarge(deps, found, wanted) : await confirm(deps.files, found);
-      await pool.backendOf(grown).grow(pool.place(grown), await mountPointOf(deps.mounts, pool, grown));
+      // A size that was reached already may not be in force yet: its first attempt may have died.
+      if (range.requiredBytes > 0)
+        await pool.backendOf(grown).grow(pool.place(grown), await mountPointOf(deps.mounts, pool, grown));
       // The caller is told what it asked for: a volume that was rounded up has that as well.
       const answer = isGrowing ? range.requiredBytes : record.sizeBytes;
       return { capacity_bytes: String(answer) };

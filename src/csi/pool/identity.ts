@@ -5,6 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { isKind } from "../../errors.ts";
+import type { HoldName } from "../../host/exclusive.ts";
 import { ensureDirectory, type FileStat, type Files, replaceFile } from "../../host/files.ts";
 import type { Log } from "../../observe/log.ts";
 import { refusal } from "../refusal.ts";
@@ -24,6 +25,7 @@ export interface IdentityDeps {
   readonly log: Log;
   readonly stateDir: string;
   randomUuid(): string;
+  readonly hold: HoldName;
   /** Throws if a pool of another name has this identity already. */
   claim(pool: string, uuid: string): void;
 }
@@ -64,12 +66,44 @@ async function identify(deps: IdentityDeps, config: PoolConfig): Promise<Identif
     return { uuid: expected, layout };
   }
   await requireOwnFileSystem(deps, config, root);
+  return alone(deps, config, root, () => record(deps, config, { layout, recordPath }));
+}
+
+interface NewPool {
+  readonly layout: PoolLayout;
+  /** Where the identity is expected from now on. */
+  readonly recordPath: string;
+}
+
+/** Of a pool that was never seen before: the identity that it has, or a new one. */
+async function record(deps: IdentityDeps, config: PoolConfig, pool: NewPool): Promise<IdentifiedPool> {
+  const { files } = deps;
+  const { layout, recordPath } = pool;
   const uuid = (await readUuid(files, layout.identity)) ?? (await initialise(deps, config, layout));
   deps.claim(config.name, uuid);
   await ensureDirectory(files, dirname(recordPath), WRAPPER_MODE);
   await replaceFile(files, recordPath, encode(uuid), RECORD_MODE);
-  deps.log.info("pool recorded", { pool: config.name, path: root, uuid });
+  deps.log.info("pool recorded", { pool: config.name, path: layout.root, uuid });
   return { uuid, layout };
+}
+
+/** Two processes that make one directory a pool at the same time would each give it an identity. */
+async function alone<T>(
+  { files, hold }: IdentityDeps,
+  config: PoolConfig,
+  root: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { dev, ino } = await files.stat(root);
+  const held = await hold(`trivet/new-pool/${dev}-${ino}`).catch((error) => {
+    if (!isKind(error, "conflict")) throw error;
+    throw away(config, "another process on this node is making it a pool: try again", error);
+  });
+  try {
+    return await work();
+  } finally {
+    await held.release();
+  }
 }
 
 /** The pool's directory without symbolic links, made where it is missing and may be. */

@@ -53,6 +53,8 @@ export interface PoolStatus {
   readonly enforced?: boolean;
   /** One phrase for people, such as `XFS project quota`. */
   readonly how?: string;
+  /** Why writers are not stopped although they could be, and which command would change that. */
+  readonly advice?: string;
   readonly state: "ready" | "unavailable";
   /** Why it is unavailable. */
   readonly reason?: string;
@@ -99,7 +101,11 @@ export interface PoolDeps {
   claim(pool: string, uuid: string): void;
 }
 
-type Opened = OpenPool & { readonly scan: ScanResult; readonly identity: IdentifiedPool };
+type Opened = OpenPool & {
+  readonly scan: ScanResult;
+  readonly identity: IdentifiedPool;
+  readonly advice: string | undefined;
+};
 
 /** A pool that is closed until it is first used. Does nothing by itself. */
 export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
@@ -187,7 +193,7 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   });
   if (!chosen.enforced) {
     log.warn("pool without limits: sizes are accounted for, but nothing stops a volume from growing", {
-      path: config.path,
+      ...{ path: config.path, reason: backends.finding.advice },
     });
   }
   const room = async (): Promise<Room> => {
@@ -200,6 +206,7 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   };
   return {
     ...{ name: config.name, config, uuid, layout, ledger, trash, room, scan, identity },
+    advice: backends.finding.advice,
     ...{ backend: chosen, backendOf: backends.of, quarantined: scan.quarantined },
     place: (record) => ({ wrapper: wrapperOf(layout, record.id), record }),
   };
@@ -212,11 +219,12 @@ async function dismantleRemains(files: Files, backends: PoolBackends, wrapper: s
 }
 
 function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
-  return async ({ uuid, ledger, room, scan, backend }) => {
+  return async ({ uuid, ledger, room, scan, backend, advice }) => {
     const at = await room();
     const { name, enforced, how } = backend;
     return {
       ...{ name: config.name, path: config.path, backend: name, enforced, how, state: "ready", uuid },
+      ...(advice === undefined ? {} : { advice }),
       ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
       ...(config.drain ? { drain: true } : {}),
       reservedBytes: ledger.reservedBytes,

@@ -66,6 +66,17 @@ test("a pool that another process of the machine works on is unavailable, untouc
   expect(await files.list(layout.staging)).toHaveLength(0);
 });
 
+test("of two processes that begin with one new pool at the same time one gets it, whole, with one identity", async () => {
+  const [files, hold] = [disks(), createFakeHold()];
+  const nodes = [nodeOf(files, hold, "default=/mnt/a"), nodeOf(files, hold, "default=/mnt/a")];
+  const outcomes = await Promise.allSettled(nodes.map((pools) => open(pools)));
+  expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  const winner = outcomes.find((outcome) => outcome.status === "fulfilled");
+  const uuidIn = async (path: string) => JSON.parse(String(await files.read(path))).uuid;
+  expect(winner?.value.uuid).toBe(await uuidIn("/mnt/a/.pool/pool.json"));
+  expect(winner?.value.uuid).toBe(await uuidIn("/state/pools/default.json"));
+});
+
 describe("a pool that was never seen before", () => {
   test("is initialised where it is the default one, its directory made if need be", async () => {
     const files = disks();

@@ -86,7 +86,8 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   };
   const wake = createAlarm(clock, () => {
     trash.kick();
-    for (const untilMs of kept.values()) wake.at(untilMs);
+    // What is due goes now; what could not be removed then waits for the next kick.
+    for (const untilMs of kept.values()) if (untilMs > clock.nowMs()) wake.at(untilMs);
   });
   const trash: Trash = {
     kick() {

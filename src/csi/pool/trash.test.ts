@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { createFakeClock } from "../../../test/fakes/clock.ts";
+import { createFakeFiles } from "../../../test/fakes/files.ts";
+import { silentLog } from "../../observe/log.ts";
+import { poolLayout } from "./layout.ts";
+import { createLedger } from "./ledger.ts";
+import { createTrash } from "./trash.ts";
+import { trashKey } from "./trash-name.ts";
+
+const HOUR = 3_600_000;
+const layout = poolLayout("/pool");
+
+async function trashWith(...entries: string[]) {
+  const files = createFakeFiles({
+    directories: ["/pool/volumes", ...entries.map((entry) => `${layout.trash}/${entry}/data`)],
+  });
+  const clock = createFakeClock();
+  const ledger = createLedger("p");
+  for (const entry of entries) ledger.enter(trashKey(entry), 10);
+  const dismantled: string[] = [];
+  const dismantle = async (wrapper: string) => void dismantled.push(wrapper);
+  const trash = createTrash({ files, clock, log: silentLog, dismantle }, layout, ledger);
+  const left = async () => (await files.list(layout.trash)).map(({ name }) => name).sort();
+  const idle = async () => {
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await trash.idle();
+  };
+  return { files, clock, ledger, trash, left, idle, dismantled };
+}
+
+test("what is kept goes when its time is up, with its reservation, and not before", async () => {
+  const { clock, ledger, trash, left, idle, dismantled } = await trashWith("a", "b", "c");
+  trash.keep("b", clock.nowMs() + HOUR);
+  trash.keep("c", clock.nowMs() + 2 * HOUR);
+  trash.kick();
+  await idle();
+  expect([await left(), ledger.reservedBytes]).toEqual([["b", "c"], 20]);
+  clock.advance(HOUR - 1);
+  await idle();
+  expect(await left()).toEqual(["b", "c"]);
+  clock.advance(1);
+  await idle();
+  expect([await left(), ledger.reservedBytes]).toEqual([["c"], 10]);
+  clock.advance(HOUR);
+  await idle();
+  expect([await left(), ledger.reservedBytes]).toEqual([[], 0]);
+  expect(dismantled).toEqual(["a", "b", "c"].map((entry) => `${layout.trash}/${entry}`));
+});
+
+test("what was reclaimed is not removed any more, and what is being removed cannot be reclaimed", async () => {
+  const { files, trash, left, idle } = await trashWith("a", "b");
+  expect(trash.reclaim("a")).toBe(true);
+  let reclaimed: boolean | undefined;
+  files.onEffect = (op, path) => {
+    if (op === "file.remove" && path.endsWith("/b")) reclaimed ??= trash.reclaim("b");
+  };
+  trash.kick();
+  await idle();
+  expect([reclaimed, await left()]).toEqual([false, ["a"]]);
+});
+
+test("what cannot be taken apart is not removed", async () => {
+  const { files, clock, ledger, left } = await trashWith("a");
+  const dismantle = () => Promise.reject(new Error("busy"));
+  const trash = createTrash({ files, clock, log: silentLog, dismantle }, layout, ledger);
+  trash.kick();
+  await trash.idle();
+  expect([await left(), ledger.reservedBytes]).toEqual([["a"], 10]);
+});
+
+test("removals of different volumes do not wait for one another", async () => {
+  const { files, trash, idle } = await trashWith("a", "b", "c", "d", "e", "f");
+  let [running, most] = [0, 0];
+  files.onEffect = (op, path, when) => {
+    if (op !== "file.remove" || !path.startsWith(layout.trash)) return;
+    running += when === "before" ? 1 : -1;
+    most = Math.max(most, running);
+  };
+  trash.kick();
+  await idle();
+  expect(most).toBe(4);
+});

@@ -3,7 +3,7 @@
  * effect of both, and what must be true of the disk at any time.
  */
 import { expect } from "vitest";
-import { createDriver, type Driver } from "../../src/csi/driver.ts";
+import { createDriver, type Driver, type DriverOptions } from "../../src/csi/driver.ts";
 import type { PoolConfig } from "../../src/csi/pool/config.ts";
 import type { PoolStatus } from "../../src/csi/pool/pool.ts";
 import { silentLog } from "../../src/observe/log.ts";
@@ -37,12 +37,15 @@ export interface World {
   settled(): Promise<PoolStatus>;
 }
 
+/** Settings of the driver other than those of every test. */
+export type Changes = Partial<DriverOptions>;
+
 /** A new node whose driver has not started its scan. */
-export function createWorld(): World {
+export function createWorld(changes: Changes = {}): World {
   const files = createFakeFiles({
     directories: ["/disk", "/state", "/kubelet/pods/a", "/kubelet/pods/b", "/kubelet/staging"],
   });
-  return build(files, createFakeMounts({ files, busy: files }));
+  return build(files, createFakeMounts({ files, busy: files }), changes);
 }
 
 /** The same node after a crash: only the process died if everything survives, else the power was cut. */
@@ -56,7 +59,7 @@ export async function restart(world: World, survival: Survival): Promise<World> 
 
 let uuids = 0;
 
-function build(files: FakeFiles, mounts: FakeMounts): World {
+function build(files: FakeFiles, mounts: FakeMounts, changes: Changes = {}): World {
   const randomUuid = () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`;
   const [copier, clock] = [createFakeCopier(files), createFakeClock()];
   const driver = createDriver({
@@ -64,6 +67,7 @@ function build(files: FakeFiles, mounts: FakeMounts): World {
     inline: { maxBytes: GIB },
     deps: { ...createFakeCsiEffects(files), mounts, copier, clock, randomUuid },
     log: silentLog,
+    ...changes,
   });
   return {
     files,

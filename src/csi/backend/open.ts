@@ -57,9 +57,8 @@ export function createOpenBackends(effects: BackendDeps): OpenBackends {
   // Pools may share a file system, and with it the project ids.
   const deps = { ...effects, ids: createProjectIds(effects.quota) };
   return async (pool) => {
-    const { config, layout, log } = pool;
+    const { config, layout } = pool;
     const finding = await probeBackend(deps, { name: config.name, layout, wanted: config.backend });
-    if (finding.advice !== undefined) log.warn("no quotas", { path: config.path, reason: finding.advice });
     const made = new Map<BackendName, Backend>();
     const get = (name: BackendName): Backend => {
       const backend = made.get(name) ?? makers[name]?.(deps, pool, finding);

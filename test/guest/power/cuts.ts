@@ -63,6 +63,7 @@ interface Round {
 
 async function runRound({ kernel, images, disks, lines, loads }: Round) {
   const said: { checked?: string; failure?: string } = {};
+  const others: string[] = []; // what a crash of the runtime says is no line of ours
   const guest = boot({
     ...{ kernel, images, disks, job: "power-round", deadlineMs: BOOT_MS },
     onLine(line) {
@@ -71,10 +72,12 @@ async function runRound({ kernel, images, disks, lines, loads }: Round) {
       else if (line.startsWith("not ok ")) said.failure = line;
       else if (line === "loaded") {
         void sleep(LEAST_LOAD_MS + Math.random() * MORE_LOAD_MS).then(() => guest.cut());
-      }
+      } else others.push(line);
     },
   });
   const how = await guest.ended;
-  if (how !== (loads ? "cut" : "itself")) said.failure ??= `the guest ended by ${how}`;
+  if (how !== (loads ? "cut" : "itself")) {
+    said.failure ??= `the guest ended by ${how}; it said: ${others.slice(-20).join(" | ")}`;
+  }
   return said;
 }

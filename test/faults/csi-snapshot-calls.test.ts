@@ -412,6 +412,33 @@ describe("CreateVolume with a source", () => {
   });
 });
 
+describe("GetSnapshot", () => {
+  const capabilities = async () => {
+    const answer = await world.call<{ capabilities: { rpc: { type: string } }[] }>(
+      "Controller.ControllerGetCapabilities",
+    );
+    return answer.capabilities.map(({ rpc }) => rpc.type);
+  };
+  const get = (snapshot_id: string) =>
+    world.call<{ snapshot: Snapshot }>("Controller.GetSnapshot", { snapshot_id });
+
+  test("is not offered, unless the settings say so", async () => {
+    expect(await capabilities()).not.toContain("GET_SNAPSHOT");
+    await expect(get("x")).rejects.toMatchObject({ kind: "unsupported" });
+  });
+
+  test("answers the snapshot, NOT_FOUND for what is none, and wants an id", async () => {
+    world = createWorld({ getSnapshot: true });
+    await world.driver.scan();
+    expect(await capabilities()).toContain("GET_SNAPSHOT");
+    const snapshot = await cut(await createFilled(world, "source"));
+    expect(await get(snapshot.snapshot_id)).toEqual({ snapshot });
+    const gone = snapshotIdFor({ nodeId: "node-1", name: "gone" });
+    for (const id of [gone, "../x"]) await expect(get(id)).rejects.toMatchObject({ kind: "not-found" });
+    await expect(get("")).rejects.toMatchObject({ kind: "invalid" });
+  });
+});
+
 test("an id tells the node that it was made on, and nothing else", () => {
   const id = snapshotIdFor({ nodeId: "node-1", name: "n".repeat(128) });
   expect(id).toMatch(/^ts-[a-z2-7]{8}-[a-z2-7]{26}$/);

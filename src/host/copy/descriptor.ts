@@ -15,18 +15,30 @@ export const READ_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME;
 export const READ_FILE = O_RDONLY | O_NOATIME | O_NONBLOCK;
 /** How a file of the copy is made: nobody else can read it before it has its own mode. */
 export const MAKE_FILE = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+/** Root's, until the copy has its own mode. */
 export const PRIVATE_FILE = 0o600;
+/** The same for directories. */
 export const PRIVATE_DIRECTORY = 0o700;
 
+/** open(2); gives a descriptor. */
 export const open = promisify(fs.open);
+/** close(2). */
 export const close = promisify(fs.close);
+/** fsync(2). */
 export const fsync = promisify(fs.fsync);
+/** chmod(2), which follows: only for names that nobody else can change. */
 export const chmod = promisify(fs.chmod);
+/** fchmod(2). */
 export const fchmod = promisify(fs.fchmod);
+/** fchown(2). */
 export const fchown = promisify(fs.fchown);
+/** lchown(2). */
 export const lchown = promisify(fs.lchown);
+/** ftruncate(2). */
 export const ftruncate = promisify(fs.ftruncate);
+/** link(2), which does not follow. */
 export const link = promisify(fs.link);
+/** symlink(2). */
 export const symlink = promisify(fs.symlink);
 
 /** mkdir(2) with a mode that the umask cannot widen. */

@@ -28,6 +28,22 @@ describe("exec", () => {
     const deaf = ["sh", "-c", 'trap "" TERM; while :; do sleep 1; done'] as const;
     await expect(exec(deaf, { timeoutMs: 50 })).rejects.toMatchObject({ kind: "deadline" });
   });
+
+  test("is not kept by what a program leaves behind with its output", async () => {
+    const parent = ["sh", "-c", "sleep 61 & exit 0"] as const;
+    await expect(exec(parent, { timeoutMs: 200 })).rejects.toMatchObject({ kind: "deadline" });
+    const fled = ["setsid", "-f", "sh", "-c", "sleep 9"] as const;
+    await expect(exec(fled, { timeoutMs: 200 })).rejects.toMatchObject({ kind: "deadline" });
+  });
+
+  test("ends what a program has started together with it", async () => {
+    const duration = `62.${process.pid}`;
+    const script = `trap "" TERM; sleep ${duration} & wait`;
+    const run = exec(["sh", "-c", script], { timeoutMs, signal: AbortSignal.timeout(300) });
+    await expect(run).rejects.toMatchObject({ kind: "cancelled" });
+    const { stdout } = await exec(["ps", "-eo", "args"], { timeoutMs });
+    expect(stdout.split("\n")).not.toContain(`sleep ${duration}`);
+  });
 });
 
 test("execOrThrow turns an exit code into an error that carries the command line and what it said", async () => {

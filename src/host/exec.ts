@@ -1,4 +1,7 @@
-/** Runs other programs: argument arrays, never a shell; the C locale; a deadline, TERM, then KILL. */
+/**
+ * Runs other programs: argument arrays, never a shell; the C locale; a deadline, TERM, then KILL, for a program and all that it
+ * started. A run always ends: one that left its output open with a process of its own session is given up.
+ */
 import { spawn } from "node:child_process";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
@@ -47,6 +50,7 @@ export function createExec(path: string): Exec {
       const child = spawn(program, args, {
         env: { PATH: path, LC_ALL: "C", ...options.env },
         stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+        detached: true, // the leader of a process group, which can be ended as a whole
       });
       const failure = watchDeadline(child, argv, options);
       const stdout = collect(child.stdout);
@@ -75,6 +79,16 @@ function collect(stream: NodeJS.ReadableStream | null): () => string {
   return () => Buffer.concat(chunks).toString();
 }
 
+/** The group outlives its leader for as long as anybody is in it. */
+function killGroup({ pid }: ReturnType<typeof spawn>, signal: NodeJS.Signals): void {
+  if (pid === undefined) return; // it could not be started
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // Nobody is left.
+  }
+}
+
 interface Failure {
   reason: TrivetError | undefined;
   stop(): void;
@@ -93,8 +107,12 @@ function watchDeadline(
       subject: String(argv[0]),
       message: `"${argv.join(" ")}" was ended: ${why}`,
     });
-    child.kill("SIGTERM");
-    killer ??= setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
+    killGroup(child, "SIGTERM");
+    killer ??= setTimeout(() => {
+      killGroup(child, "SIGKILL");
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, KILL_AFTER_MS);
   };
   const timer = setTimeout(() => end("deadline", `it took longer than ${timeoutMs} ms`), timeoutMs);
   const abort = () => end("cancelled", "the caller gave up");

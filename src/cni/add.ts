@@ -36,7 +36,7 @@ export interface AddOutcome {
 
 /**
  * Attaches one interface. Throws kinds `environment` (no such namespace), `conflict` (it exists already),
- * `exhausted` (no address free), `deadline`, and whatever the kernel refused; never `not-found`.
+ * `exhausted` (no address free), `deadline`, and whatever the kernel refused.
  */
 export async function add(
   context: CallContext,
@@ -48,17 +48,10 @@ export async function add(
   try {
     return await attach({ context, call, config, netns, undo });
   } catch (error) {
-    throw keepCleanupPromise(await undo.unwind(error));
+    throw await undo.unwind(error);
   } finally {
     netns.close();
   }
-}
-
-/** Code 3 would tell the runtime that it need not clean up, which after an ADD is never ours to say. */
-function keepCleanupPromise(error: unknown): unknown {
-  if (!isKind(error, "not-found")) return error;
-  const { op, subject, message } = error;
-  return new TrivetError({ kind: "precondition", op, subject, message, cause: error });
 }
 
 function openSandbox({ netns }: CniDeps, call: AttachmentCall): NetnsHandle {

@@ -5,7 +5,7 @@ import type { Kind } from "../errors.ts";
 export const cniCodes = {
   incompatibleVersion: 1,
   unsupportedField: 2,
-  /** Tells the runtime that nothing needs to be cleaned up: only where that is true. */
+  /** Tells the runtime that nothing needs to be cleaned up. */
   unknownContainer: 3,
   invalidEnvironment: 4,
   io: 5,
@@ -40,14 +40,14 @@ const codeByKind = {
   bug: cniCodes.internal,
 } satisfies Record<Kind, number>;
 
-/** Total: a new kind does not compile until it has a code. */
-export function kindToCniCode(kind: Kind): number {
-  return codeByKind[kind];
-}
-
 const unavailableKinds: readonly Kind[] = ["exhausted", "unavailable", "io", "precondition", "not-found"];
 
-/** STATUS: what is wrong with the call keeps its code, what is wrong with the host becomes 50 (SPEC.md, "STATUS"). */
-export function kindToStatusCode(kind: Kind): number {
-  return unavailableKinds.includes(kind) ? cniCodes.notAvailable : codeByKind[kind];
+/**
+ * Total: a new kind does not compile until it has a code. To STATUS what is wrong with the host is 50 (SPEC.md, "STATUS"). Only CHECK
+ * says "unknown container": after an ADD or a DEL that failed there may be something to clean up, whatever was not found.
+ */
+export function kindToCniCode(kind: Kind, command: string): number {
+  if (command === "STATUS" && unavailableKinds.includes(kind)) return cniCodes.notAvailable;
+  if (kind === "not-found" && command !== "CHECK") return cniCodes.precondition;
+  return codeByKind[kind];
 }

@@ -9,7 +9,7 @@ import { createRules } from "./datapath/rules.ts";
 import { withDeadline } from "./deadline.ts";
 import type { CniDeps } from "./deps.ts";
 import { type CallFacts, dispatchAttachment, dispatchNetwork } from "./dispatch.ts";
-import { kindToCniCode, kindToStatusCode } from "./error-code.ts";
+import { kindToCniCode } from "./error-code.ts";
 import type { LiveSandboxes } from "./gc/live-sandboxes.ts";
 import { createSweepers, type Sweepers } from "./gc/sweepers.ts";
 import { createCursors } from "./ipam/cursor.ts";
@@ -103,8 +103,7 @@ export function createPlugin({ deps, log, sandboxes }: PluginOptions): CniPlugin
         (stdout) => ({ stdout, code: 0 }),
         (error: unknown) => ({ error: asTrivetError(error, "cni.call", facts.command), code: -1 }),
       );
-      const toCode = facts.command === "STATUS" ? kindToStatusCode : kindToCniCode;
-      const code = "error" in outcome ? toCode(outcome.error.kind) : 0;
+      const code = "error" in outcome ? kindToCniCode(outcome.error.kind, facts.command) : 0;
       const ms = Number(deps.clock.monotonicNs() - started) / 1e6;
       logCall({ log, facts, code, ms, error: "error" in outcome ? outcome.error : undefined });
       deps.observer?.call({ command: facts.command, code, ms });

@@ -116,7 +116,7 @@ async function claimFirstFree(claiming: Claiming, start: bigint): Promise<Candid
   // The pod's own time: it was taken when this ADD began.
   const age = { nowMs: owner.createdAtMs, cooldownMs: options.cooldownMs };
   const rests = async ({ address }: Candidate) =>
-    age.cooldownMs > 0 && (await isResting(files, paths.rest(address), age));
+    age.cooldownMs > 0 && (await isResting(files, { paths, address }, age));
   let tries = 0;
   for (const candidate of candidates(set, start)) {
     if (tries === BLIND_TRIES) break;
@@ -205,7 +205,7 @@ export async function releaseIf({ files, clock, paths, address, holds }: Release
     },
     act: (file) =>
       value.cooldownMs
-        ? putToRest(files, { path, rest: paths.rest(address), file, nowMs: clock.nowMs() })
+        ? putToRest(files, { paths, address, file, nowMs: clock.nowMs() })
         : files.unlink(path),
   });
   const family = parseAddress(address)?.family ?? 4;

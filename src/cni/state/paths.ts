@@ -21,8 +21,8 @@ export interface NetworkPaths {
   readonly staging: string;
   /** Which address a pod had last; only where addresses are sticky. */
   readonly sticky: string;
-  /** Where the file of a released address rests; only where there is a cooldown. */
-  rest(address: string): string;
+  /** Where files of released addresses rest; only where there is a cooldown. */
+  readonly released: string;
   /** Holds the place of the address that was leased last, one file for each range set. */
   cursor(setIndex: number): string;
   lease(address: string): string;
@@ -50,7 +50,7 @@ export function networkPaths(bootDirectory: string, network: string): NetworkPat
     attachments: join(root, "attachments"),
     staging: join(root, "staging"),
     sticky: join(root, "sticky"),
-    rest: (address) => join(root, "released", address),
+    released: join(root, "released"),
     cursor: (setIndex) => join(root, `cursor.${setIndex}`),
     lease: (address) => join(root, "leases", address),
     attachment: (key) => join(root, "attachments", attachmentName(key)),

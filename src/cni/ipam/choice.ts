@@ -37,6 +37,7 @@ export function planChoice({ set, pod, options, requested, previous }: ChoiceOpt
     if (matchesPod(pattern, pod)) preferred.push(candidate);
     else forbidden.add(formatAddress(address));
   }
+  for (const { address } of preferred) forbidden.delete(address);
   const before = previous === undefined ? undefined : parseAddress(previous);
   const sticky = before && candidateFor(set, before);
   if (sticky && !forbidden.has(sticky.address)) preferred.push(sticky);

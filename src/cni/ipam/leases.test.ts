@@ -145,6 +145,15 @@ describe("addresses that are asked for, kept back, rested or given again", () =>
     expect(await claim("f", { pod: "db-0" })).toBe("10.0.0.4");
   });
 
+  test("an address that is reserved twice is for the pods of both", async () => {
+    const reservations = ["db-*", "web-*"].map((name) => ({ address: "10.0.0.4", pod: `default/${name}` }));
+    const { claim, release } = await setUp(first, { reservations });
+    for (const pod of ["db-0", "web-0"]) {
+      expect(await claim(pod, { pod, requested: "10.0.0.4" })).toBe("10.0.0.4");
+      await release(pod, "10.0.0.4");
+    }
+  });
+
   test("a released address rests, unless nothing else is free", async () => {
     const { claim, release } = await setUp("10.0.0.0/29", { cooldownSeconds: 60 });
     for (const id of ["a", "b", "c", "d", "e"]) await claim(id);
@@ -185,6 +194,14 @@ describe("addresses that are asked for, kept back, rested or given again", () =>
 });
 
 describe("a pool of IPv6", () => {
+  test("with a cooldown does not remember each address that it ever leased", async () => {
+    const { claim, release, files } = await setUp("fd00::/64", { cooldownSeconds: 60 });
+    for (const requested of ["fd00::5", "fd00::1005", "fd00::f005", "fd00::6"]) {
+      await release("a", await claim("a", { requested }));
+    }
+    expect((await files.list(`/state/${bootId}/pods/released`)).length).toBe(2);
+  });
+
   test("of any size is walked no further than needed, and counted without walking", async () => {
     const { claim } = await setUp("fd00::/64");
     expect([await claim("a"), await claim("b")]).toEqual(["fd00::2", "fd00::3"]);

@@ -58,6 +58,12 @@ describe("what is refused", () => {
   const refused: readonly (readonly [title: string, kind: string, said: string, ipam: unknown])[] = [
     ["no ipam", "invalid", "ipam is missing", undefined],
     ["no ranges", "invalid", "at least one range", {}],
+    [
+      "a bound that is outside of its range",
+      "invalid",
+      "ipam.rangeStart",
+      { ...set({ subnet }), rangeStart: "10.1.2.100" },
+    ],
     ["empty ranges", "invalid", "at least one range", { ranges: [] }],
     ["an empty set", "invalid", "ipam.ranges[0]", { ranges: [[]] }],
     ["ranges that are no list", "invalid", "ipam.ranges is", { ranges: "10.1.2.0/24" }],

@@ -35,6 +35,16 @@ export function parseRangeSets(ipam: JsonObject, problems: Problems): RangeSet[]
   const sets: RangeSet[] = [];
   // host-local's older form: one range directly in `ipam`.
   if (ipam.subnet !== undefined) sets.push(parseRange(pick(ipam, rangeKeys), "ipam", problems));
+  else {
+    for (const key of rangeKeys) {
+      if (ipam[key] === undefined) continue;
+      problems.invalid(
+        `ipam.${key}`,
+        ipam[key],
+        "it bounds the subnet beside it: put it into a range of ranges",
+      );
+    }
+  }
   const { ranges = [] } = ipam;
   if (!Array.isArray(ranges)) {
     problems.invalid("ipam.ranges", ranges, "it must be a list of lists of ranges");

@@ -123,6 +123,13 @@ describe("GC", () => {
     expect(links).toHaveLength(2);
   });
 
+  test("a runtime without pods sends null for its list: everything goes", async () => {
+    await call("ADD", { id: "a" });
+    const changes = { "cni.dev/valid-attachments": null, "cni.dev/attachments": null };
+    expect(await call("GC", { changes })).toMatchObject({ exitCode: 0, stdout: "" });
+    expect(node.stateFiles()).toEqual([]);
+  });
+
   test.each([
     ["no list", {}, "cni.dev/valid-attachments is missing"],
     ["a list that is none", { "cni.dev/valid-attachments": "all" }, "cni.dev/valid-attachments"],

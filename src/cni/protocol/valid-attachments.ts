@@ -5,11 +5,15 @@ import { createProblems, isObject, type JsonObject } from "./problems.ts";
 /** libcni sends both; the second is what its first releases with GC sent by mistake. */
 const keys = ["cni.dev/valid-attachments", "cni.dev/attachments"] as const;
 
-/** Throws kind `invalid`: a list that is missing or cannot be read must not pass for an empty one. */
+/**
+ * Throws kind `invalid`: a list that is missing or cannot be read must not pass for an empty one. Null is one: so libcni writes the
+ * list of a runtime that has no pod.
+ */
 export function parseValidAttachments(config: JsonObject): ContainerInterface[] {
   const problems = createProblems(String(config.name ?? ""));
-  const key = keys.find((name) => config[name] !== undefined && config[name] !== null) ?? keys[0];
-  const list = config[key];
+  const given = keys.filter((name) => config[name] !== undefined);
+  const key = given.find((name) => config[name] !== null) ?? given[0] ?? keys[0];
+  const list = config[key] === null ? [] : config[key];
   if (!Array.isArray(list)) {
     problems.invalid(key, list, "GC needs the list of the attachments that are valid, which may be empty");
   }

@@ -14,7 +14,7 @@ import { createDirectoryBackend } from "./directory.ts";
 import { createImageBackend } from "./image.ts";
 import { type ProbeFinding, probeBackend } from "./probe.ts";
 import { createQuotaBackend } from "./quota.ts";
-import { createProjectIds, type ProjectIds } from "./quota-ids.ts";
+import { createProjectIds, defaultProjectIds, type ProjectIdRange, type ProjectIds } from "./quota-ids.ts";
 
 /** An open pool, as a backend gets to know it. */
 export interface BackendPool {
@@ -53,9 +53,12 @@ const makers: Partial<Record<BackendName, Make>> = {
 };
 
 /** The real ones; tests that need no more than directories use them too. */
-export function createOpenBackends(effects: BackendDeps): OpenBackends {
+export function createOpenBackends(
+  effects: BackendDeps,
+  projectIds: ProjectIdRange = defaultProjectIds,
+): OpenBackends {
   // Pools may share a file system, and with it the project ids.
-  const deps = { ...effects, ids: createProjectIds(effects.quota) };
+  const deps = { ...effects, ids: createProjectIds(effects.quota, projectIds) };
   return async (pool) => {
     const { config, layout } = pool;
     const finding = await probeBackend(deps, { name: config.name, layout, wanted: config.backend });

@@ -59,7 +59,7 @@ export async function makeVolume(deps: ControllerDeps, wanted: Wanted, call: Cal
     try {
       return await makeIn(deps, pool, wanted);
     } catch (error) {
-      if (!isKind(error, "exhausted", "range")) throw error;
+      if (!isKind(error, "exhausted", "range", "unavailable")) throw error;
       refused ??= error;
     }
   }

@@ -197,11 +197,13 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
     });
   }
   const room = async (): Promise<Room> => {
-    const { totalBytes, availableBytes } = await files.space(layout.volumes);
+    const { totalBytes, availableBytes, totalInodes, freeInodes } = await files.space(layout.volumes);
     const reserve = config.reserveBytes ?? 0;
+    // Not every file system counts inodes; where none is left, nothing can be made however much space there is.
+    const isOutOfInodes = totalInodes > 0 && freeInodes === 0;
     return {
       limitBytes: config.budgetBytes ?? Math.max(0, totalBytes - reserve),
-      availableBytes: Math.max(0, availableBytes - reserve),
+      availableBytes: isOutOfInodes ? 0 : Math.max(0, availableBytes - reserve),
     };
   };
   return {

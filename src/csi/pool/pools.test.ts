@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { createFakeCsiEffects } from "../../../test/fakes/csi-effects.ts";
 import { createFakeHold } from "../../../test/fakes/exclusive.ts";
 import { createFakeFiles, type FakeFiles } from "../../../test/fakes/files.ts";
+import { errnoError } from "../../host/errno.ts";
 import type { HoldName } from "../../host/exclusive.ts";
 import { silentLog } from "../../observe/log.ts";
 import { createOpenBackends } from "../backend/open.ts";
@@ -312,5 +313,66 @@ describe("the budget of a pool", () => {
       kind: "exhausted",
     });
     await createVolume(files, pool, record("default", "c", 20));
+  });
+});
+
+describe("a disk in trouble", () => {
+  const failWith = (files: FakeFiles, errno: string) => {
+    files.onEffect = (op, path, when) => {
+      if (op === "file.create" && when === "before") throw errnoError(errno, op, path);
+    };
+  };
+
+  test("that has no inodes left says so, and has no room for anything", async () => {
+    const files = disks();
+    const pools = node(files, "default=/mnt/a");
+    const pool = await open(pools);
+    const space = { ...files.fileSystem };
+    files.onEffect = (op, path, when) => {
+      if (op !== "file.create" || when !== "before") return;
+      files.fileSystem = { ...space, freeInodes: 0 };
+      throw errnoError("ENOSPC", op, path);
+    };
+    await expect(createVolume(files, pool, record("default", "one"))).rejects.toMatchObject({
+      kind: "exhausted",
+      message: expect.stringContaining("no inodes left, of 1000000"),
+    });
+    files.onEffect = undefined;
+    expect((await pool.room()).availableBytes).toBe(0);
+    expect(pool.ledger.reservedBytes).toBe(0);
+  });
+
+  test.each([
+    ["ENOSPC", "exhausted", "ENOSPC"],
+    ["EDQUOT", "exhausted", "EDQUOT"],
+    ["EROFS", "unavailable", "takes no writes (EROFS)"],
+    ["EIO", "io", "EIO"],
+  ])("that answers %s makes nothing, reserves nothing, and is told as %s", async (errno, kind, message) => {
+    const files = disks();
+    const pool = await open(node(files, "default=/mnt/a"));
+    failWith(files, errno);
+    await expect(createVolume(files, pool, record("default", "one"))).rejects.toMatchObject({
+      kind,
+      message: expect.stringContaining(message),
+    });
+    files.onEffect = undefined;
+    expect(pool.ledger.reservedBytes).toBe(0);
+    expect(await files.list(pool.layout.volumes)).toEqual([]);
+    expect(await files.list(pool.layout.staging)).toEqual([]);
+  });
+
+  test("whose record gives EIO keeps its volume, which is neither unknown nor deleted", async () => {
+    const files = disks();
+    const pools = node(files, "default=/mnt/a");
+    const one = record("default", "one");
+    await createVolume(files, await open(pools), one);
+    files.onEffect = (op, path) => {
+      if (op === "file.read" && path.endsWith("meta.json")) throw errnoError("EIO", op, path);
+    };
+    await expect(pools.find(one.id)).rejects.toMatchObject({ kind: "io" });
+    const [status] = await node(files, "default=/mnt/a").status();
+    expect(status?.quarantined).toEqual([one.id]);
+    files.onEffect = undefined;
+    expect((await pools.find(one.id))?.record).toMatchObject(one);
   });
 });

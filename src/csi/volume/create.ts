@@ -10,6 +10,7 @@ import { RECORD_MODE, WRAPPER_MODE, wrapperLayout } from "../pool/layout.ts";
 import type { OpenPool } from "../pool/pool.ts";
 import { discardStaged } from "../pool/staging.ts";
 import { trashKey } from "../pool/trash-name.ts";
+import { explainTrouble } from "./disk-trouble.ts";
 import { isMissing } from "./read.ts";
 import { encodeRecord, type VolumeRecord } from "./record.ts";
 
@@ -61,7 +62,7 @@ export async function buildWrapper(files: Files, pool: OpenPool, building: Build
   } catch (error) {
     const attempt = { staged, final, ...building };
     await undo(files, pool, attempt).catch((cleanup) => withCleanupFailure(error, cleanup));
-    throw error;
+    throw await explainTrouble(files, pool, error);
   }
 }
 

@@ -152,13 +152,19 @@ export async function release(options: ReleaseOptions): Promise<string[]> {
   const { deps, paths, key, found, fallback } = options;
   const { files, clock } = deps;
   const record = found === "unreadable" ? undefined : found;
+  const ipam = record?.ipam && alsoAt(record.ipam, fallback?.path);
   const freed: string[] = [];
   for (const address of record?.ipam ? [] : await leasedTo(files, { paths, key, found })) {
     if (await releaseLease({ files, clock, paths, address }, key)) freed.push(address);
   }
-  if (record?.ipam) await delForeign(deps, { ipam: record.ipam, key, netns: record.netns });
+  if (record && ipam) await delForeign(deps, { ipam, key, netns: record.netns });
   else if (fallback && !record) await delUnrecorded(deps, fallback, key);
   return record?.ipam ? [...record.addresses] : freed;
+}
+
+/** The runtime's directories may have changed since the ADD. */
+function alsoAt(ipam: RecordedIpam, path: string | undefined): RecordedIpam {
+  return path ? { ...ipam, path: [...new Set(`${ipam.path}:${path}`.split(":"))].join(":") } : ipam;
 }
 
 /** What a plugin that is not installed has leased cannot be known, and must not keep a pod of which we know nothing. */

@@ -3,6 +3,7 @@ import { createFakeNode, type FakeNode } from "../../../test/fakes/cni-node.ts";
 import { createFakeExec, type FakeExec, type ProgramInput } from "../../../test/fakes/exec.ts";
 import { ensureDirectory } from "../../host/files.ts";
 import { silentLog } from "../../observe/log.ts";
+import { createSweeper } from "../gc/sweeper.ts";
 import { createPlugin } from "../plugin.ts";
 
 type Json = Record<string, unknown>;
@@ -155,15 +156,40 @@ describe("addresses from another IPAM plugin", () => {
     expect(await call("DEL", { ipam: { type: "dhcp" } })).toMatchObject({ exitCode: 0 });
   });
 
-  test("a plugin that is gone by the time of the DEL keeps the record, until it is there again", async () => {
+  test("a plugin that is gone keeps no pod from being deleted; the sweep asks it when it is there again", async () => {
     await call("ADD");
     const { deps } = node.boot();
     await deps.files.unlink("/opt/cni/bin/host-local");
     const env = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0", CNI_PATH: "/opt/cni/bin" };
-    const plugin = createPlugin({ deps: { ...deps, exec }, log: silentLog });
-    const { stdout } = await plugin.call({ env, stdin: JSON.stringify(network) });
-    expect(JSON.parse(stdout)).toMatchObject({ code: 7, msg: expect.stringContaining("install the plugin") });
-    expect(await call("DEL")).toMatchObject({ exitCode: 0 });
+    const warnings: object[] = [];
+    const log = {
+      ...silentLog,
+      warn: (message: string, fields = {}) => void warnings.push({ message, ...fields }),
+    };
+    const plugin = createPlugin({ deps: { ...deps, exec }, log });
+    const del = { env, stdin: JSON.stringify(network) };
+    expect(await plugin.call(del)).toEqual({ exitCode: 0, stdout: "" });
+    expect(await plugin.call(del)).toEqual({ exitCode: 0, stdout: "" });
+    expect(warnings[0]).toMatchObject({ error: expect.stringContaining("install the plugin") });
+    expect(state()).toEqual(["pods/attachments/c1:eth0"]);
+    node.kernel.removeNamespace("/run/netns/c1");
+    const sweeper = createSweeper({ deps: { ...deps, exec }, stateDir: "/run/trivet/cni", log, graceMs: 0 });
+    await sweeper.sweep();
+    expect(await sweeper.sweep()).toMatchObject({ settled: [], failed: 1 });
+    await deps.files.create("/opt/cni/bin/host-local", Buffer.from("x"), 0o755);
+    expect(await sweeper.sweep()).toMatchObject({ settled: [{ kind: "dead attachment" }] });
+    expect(asked.map(({ command }) => command)).toEqual(["ADD", "DEL"]);
+    expect(state()).toEqual([]);
+  });
+
+  test("a plugin that has moved since the ADD is found by the CNI_PATH of the DEL", async () => {
+    await call("ADD", {}, { CNI_PATH: "/opt/cni/bin" });
+    await node.files().rename("/opt/cni/bin", "/opt/moved");
+    const elsewhere = { "/opt/moved/host-local": () => ({}) };
+    const deps = { ...node.boot().deps, exec: createFakeExec(elsewhere) };
+    const env = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "c1", CNI_IFNAME: "eth0", CNI_PATH: "/opt/moved" };
+    const plugin = createPlugin({ deps, log: silentLog });
+    expect(await plugin.call({ env, stdin: JSON.stringify(network) })).toMatchObject({ exitCode: 0 });
     expect(state()).toEqual([]);
   });
 

@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { askAgent } from "../../src/cni/client/ask-agent.ts";
@@ -225,18 +226,46 @@ describe("the standalone plugin gets the call, with the same bytes on stdin,", (
   });
 });
 
-test("of many that find the agent away one is done standalone, and the others wait for the agent's return", async () => {
+/** Many calls at once of a client whose standalone plugin ends only when all the other calls have. */
+async function crowd(command: string): Promise<{ printed: Promise<string>[]; release(): void }> {
+  const released = join(directory, "released");
+  rmSync(released, { force: true });
   const slow = join(directory, "slow");
-  writeFileSync(slow, "#!/bin/sh\nsleep 2\necho standalone\n", { mode: 0o755 });
+  const waiting = `for i in $(seq 200); do [ -e ${released} ] && break; sleep 0.05; done`;
+  writeFileSync(slow, `#!/bin/sh\n${waiting}\necho standalone\n`, { mode: 0o755 });
   const other = installClient(join(directory, "slow-bin"), slow);
-  const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1" };
+  const env = { CNI_COMMAND: command, CNI_CONTAINERID: "c1" };
   const running = Array.from({ length: 20 }, () => runPlugin(other, { env, stdin: conf }));
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  await agent({ onCall: (connection) => void connection.end(replyText(0, "agent\n")) });
-  const printed = (await Promise.all(running)).map(({ stdout }) => stdout.trim());
-  expect(printed.filter((text) => text === "standalone")).toHaveLength(1);
-  expect(printed.filter((text) => text === "agent")).toHaveLength(19);
-});
+  return {
+    printed: running.map(async (one) => (await one).stdout.trim()),
+    release: () => writeFileSync(released, ""),
+  };
+}
+
+const answering: Behaviour = { onCall: (connection) => void connection.end(replyText(0, "agent\n")) };
+const unwilling: readonly (readonly [title: string, command: string, behaviour: Behaviour | undefined])[] = [
+  ["is away", "ADD", undefined],
+  ["ends before it takes them", "ADD", { onLine: (connection) => connection.destroy() }],
+  ["refuses them", "ADD", { onLine: (connection) => void connection.end('{"refused":"busy"}\n') }],
+  ["hangs", "ADD", { onLine: () => undefined }],
+  ["ends in the middle of them", "DEL", { onCall: () => undefined }],
+];
+
+test.each(unwilling)(
+  "of many calls whose agent %s one is done standalone, and the next agent does the others: %s",
+  async (_title, command, behaviour) => {
+    const first = behaviour && (await agent(behaviour));
+    const { printed, release } = await crowd(command);
+    if (command === "DEL") await expect.poll(() => first?.seen.length).toBe(printed.length);
+    else await sleep(1_500);
+    await first?.stop();
+    if (command === "DEL") await sleep(300);
+    await agent(answering);
+    let others = 0;
+    for (const one of printed) void one.then((text) => text === "agent" && ++others === 19 && release());
+    expect((await Promise.all(printed)).sort()).toEqual([...Array(19).fill("agent"), "standalone"]);
+  },
+);
 
 const broken: readonly (readonly [title: string, answer: (connection: Socket) => void])[] = [
   ["dies at once", (connection) => connection.destroy()],

@@ -56,6 +56,12 @@ export class World {
     this.#namespaces.push(part);
   }
 
+  /** Many, by one process. */
+  addNamespaces(parts: readonly string[]): void {
+    ipBatch(parts.map((part) => `netns add ${this.name(part)}`));
+    this.#namespaces.push(...parts);
+  }
+
   removeNamespace(part: string): void {
     ip("netns", "del", this.name(part));
     this.#namespaces.splice(this.#namespaces.indexOf(part), 1);
@@ -233,13 +239,18 @@ export class World {
 
   async destroy(): Promise<void> {
     await this.stopAgent();
-    for (const part of [...this.#namespaces].reverse()) this.removeNamespace(part);
+    ipBatch(this.#namespaces.reverse().map((part) => `netns del ${this.name(part)}`));
     rmSync(this.directory, { recursive: true });
   }
 }
 
 export function ip(...argv: string[]): string {
   return execFileSync("ip", argv, { encoding: "utf8" });
+}
+
+/** One command a line. */
+function ipBatch(commands: readonly string[]): void {
+  execFileSync("ip", ["-batch", "-"], { input: commands.join("\n") });
 }
 
 /** The pod's address in a result of ADD. */

@@ -26,7 +26,8 @@
 #endif
 #define CONNECT_MS 200
 #define GO_MS 1000 /* the kernel connects us to an agent that hangs too: only its word counts */
-#define TURN_MS 20000 /* many that find the agent away wait for their turn or its return: standalone is costly */
+#define ASK_MS 20000 /* One at a time is standalone, which is costly: the others go on asking the agent for so long, */
+#define TURN_MS 40000 /* and wait for their turn. */
 #define STDIN_MS 10000
 #define MAX_STDIN (8u << 20)
 #define MAX_HEADER 4096u /* of the agent's lines */
@@ -36,13 +37,11 @@
 static const struct verb { const char *name; int limit_ms, wait_ms; } verbs[] = {
   {"ADD", 60000, 67000}, {"DEL", 15000, 22000}, {"CHECK", 15000, 22000}, {"GC", 30000, 37000}, {"STATUS", 1000, 2000},
   {"", 5000, 7000}, /* any other */
-};
+}, *const ADD = &verbs[0], *const STATUS = &verbs[4];
 
-struct text { char *at; size_t size; FILE *end; };
-static struct text conf; /* what the runtime sent on stdin */
+static struct text { char *at; size_t size; FILE *end; } conf; /* what the runtime sent on stdin */
 
 static void start(struct text *text) { if (!(text->end = open_memstream(&text->at, &text->size))) _exit(1); }
-
 static void put_json(FILE *to, const char *text, size_t size) {
   fputc('"', to);
   for (const unsigned char *at = (const unsigned char *)text; size-- > 0; at++)
@@ -153,47 +152,48 @@ static void put_request(FILE *to, const char *command, int limit_ms) {
   fprintf(to, "}}\n");
 }
 
-static int reach(const struct sockaddr_un *address) {
+/* One attempt. Gives the reason where nothing has been done, or what has been done may be done again. */
+static const char *ask(const struct sockaddr_un *address, const struct verb *verb, const struct text *request) {
+  struct text go, reply;
+  size_t head, out, err;
   struct timeval patience = {.tv_usec = CONNECT_MS * 1000};
-  int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int code, agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   setsockopt(agent, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* connect(2) waits as long as a write */
-  if (connect(agent, (const struct sockaddr *)address, sizeof *address) == 0) return agent;
-  return close(agent), -1;
-}
-
-int main(void) {
-  for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd <= 2; fd = open("/dev/null", O_RDWR));
-  const char *command = getenv("CNI_COMMAND") ? getenv("CNI_COMMAND") : "";
-  const struct verb *verb = verbs;
-  while (verb->name[0] && strcmp(verb->name, command) != 0) verb++;
-  signal(SIGPIPE, SIG_IGN), alarm((unsigned)(STDIN_MS + verb->wait_ms) / 1000 + 15); /* should stdout or stderr never take what we write */
-  start(&conf);
-  if (take(STDIN_FILENO, &conf, MAX_STDIN, after(STDIN_MS)) != 0) fail(5, "stdin is too long, or was ", "never closed");
-  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = TRIVET_SOCKET};
-  char path[sizeof address.sun_path];
-  if (configured("socket", path, sizeof path) && path[0] == '/') strcpy(address.sun_path, path);
-  int agent = reach(&address), turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
-  for (long long until = after(verb->wait_ms < TURN_MS ? verb->wait_ms : TURN_MS); agent < 0 && flock(turn, LOCK_EX | LOCK_NB) != 0 &&
-       after(0) < until; agent = reach(&address)) poll(NULL, 0, 50);
-  if (agent < 0) standalone(command, "the agent cannot be reached");
-  struct text request, go, reply;
-  start(&request), put_request(request.end, command, verb->limit_ms);
-  start(&go);
-  if (fclose(request.end) != 0 || !write_all(agent, request.at, request.size) || take(agent, &go, 0, after(GO_MS)) != 1 ||
-      strstr(go.at, "\"go\":true") == NULL)
-    standalone(command, "the agent does not take the call");
-  fputc('\n', conf.end); /* what the agent waits for before it begins: up to here nothing has happened */
-  if (fflush(conf.end) != 0 || !write_all(agent, conf.at, conf.size)) conf.size--, standalone(command, "the agent is gone");
+  if (connect(agent, (const struct sockaddr *)address, sizeof *address) != 0) return close(agent), "the agent cannot be reached";
+  start(&go), start(&reply);
+  int taken = write_all(agent, request->at, request->size) && take(agent, &go, 0, after(GO_MS)) == 1 && strstr(go.at, "\"go\":true");
+  int sent = taken && write_all(agent, conf.at, conf.size + 1); /* it begins at the line end: up to here nothing has happened */
   long long until = after(verb->wait_ms);
-  int code; size_t head, out, err;
-  start(&reply);
-  if (take(agent, &reply, 0, until) == 1 && (head = strcspn(reply.at, "\n") + 1) <= reply.size &&
+  if (sent && take(agent, &reply, 0, until) == 1 && (head = strcspn(reply.at, "\n") + 1) <= reply.size &&
       sscanf(reply.at, "{\"protocol\":2,\"exitCode\":%d,\"stdoutBytes\":%zu,\"stderrBytes\":%zu}", &code, &out, &err) == 3 &&
       out < MAX_REPLY && err < MAX_REPLY && take(agent, &reply, head + out + err, until) == 1) {
     write_all(STDERR_FILENO, reply.at + head + out, err);
     _exit(write_all(STDOUT_FILENO, reply.at + head, out) ? code : 1);
   }
-  conf.size--; /* An ADD must not be run twice: its failure makes the runtime send a DEL. All else may be run again. */
-  if (strcmp(command, "ADD") == 0) fail(11, "the agent ended or hung during the call: ", "a DEL clears away what it left");
-  standalone(command, "the agent gave no answer");
+  /* An ADD must not be run twice: its failure makes the runtime send a DEL. All else may be run again. */
+  if (sent && verb == ADD) fail(11, "the agent ended or hung during the call: ", "a DEL clears away what it left");
+  fclose(go.end), free(go.at), fclose(reply.end), free(reply.at), close(agent);
+  return sent ? "the agent gave no answer" : "the agent does not take the call";
+}
+
+int main(void) {
+  for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd <= 2; fd = open("/dev/null", O_RDWR));
+  const char *command = getenv("CNI_COMMAND") ? getenv("CNI_COMMAND") : "", *why = "";
+  const struct verb *verb = verbs;
+  while (verb->name[0] && strcmp(verb->name, command) != 0) verb++;
+  signal(SIGPIPE, SIG_IGN), alarm((STDIN_MS + TURN_MS + (unsigned)verb->wait_ms) / 1000 + 15); /* should nobody take what we write */
+  struct text request;
+  start(&conf), start(&request);
+  if (take(STDIN_FILENO, &conf, MAX_STDIN, after(STDIN_MS)) != 0) fail(5, "stdin is too long, or was ", "never closed");
+  fputc('\n', conf.end), fflush(conf.end), conf.size--; /* that the agent gets, and nobody else */
+  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = TRIVET_SOCKET};
+  char path[sizeof address.sun_path];
+  if (configured("socket", path, sizeof path) && path[0] == '/') strcpy(address.sun_path, path);
+  put_request(request.end, command, verb->limit_ms), fclose(request.end);
+  int turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
+  for (long long begun = after(0), now = begun; now < begun + TURN_MS; poll(NULL, 0, 50), now = after(0)) {
+    if (now < begun + ASK_MS) why = ask(&address, verb, &request);
+    if (verb == STATUS || flock(turn, LOCK_EX | LOCK_NB) == 0) standalone(command, why); /* of STATUS there is never a crowd */
+  }
+  fail(11, why, ", and too many wait to do without");
 }

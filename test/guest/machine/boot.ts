@@ -45,7 +45,7 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
       ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"],
       ...["-display", "none", "-no-reboot", "-nodefaults", "-monitor", "none"],
       ...["-kernel", kernel.image, "-initrd", images.initramfs],
-      ...["-append", `console=ttyS0 panic=-1 loglevel=5 trivet.job=${job}`],
+      ...["-append", `console=ttyS0 panic=-1 loglevel=7 trivet.job=${job}`],
       // What the guest's kernel says: of the last boot with these disks.
       ...["-serial", `file:${disks[0]?.path ?? join(guestDirectory, "guest")}.console`, "-serial", "stdio"],
       ...drives.flat(),

@@ -34,6 +34,10 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     summary: "look at the pod network of this node: leases, what dead pods left",
     load: () => import("./commands/network.ts"),
   },
+  storage: {
+    summary: "look at the volumes of this node: pools, orphans; undelete, adopt",
+    load: () => import("./commands/storage.ts"),
+  },
   install: {
     summary: "put a part of Trivet in its place on this node: cni",
     load: () => import("./commands/install.ts"),

@@ -16,6 +16,7 @@ import { createMounts } from "../host/mount.ts";
 import { createNetlink } from "../host/netlink.ts";
 import { createNetns } from "../host/netns.ts";
 import { createNft } from "../host/nft.ts";
+import { findPathUsers } from "../host/path-users.ts";
 import { createProjectQuota } from "../host/quota.ts";
 import { createSyscalls, type Syscalls } from "../host/syscall.ts";
 import { createSysctl } from "../host/sysctl.ts";
@@ -61,6 +62,7 @@ export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
     imageFileSystems: createImageFileSystems(createExec(process.env.PATH ?? SYSTEM_PATH), syscalls),
     copier: createCopier(syscalls),
     freezer: createFreezer(syscalls, { path: process.env.PATH ?? SYSTEM_PATH }),
+    pathUsers: findPathUsers,
     clock: createClock(),
     randomUuid: () => randomUUID(),
     hold: holdName,

@@ -14,12 +14,15 @@ import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { version } from "../version.ts";
 import { startNodeNetwork } from "./node-network.ts";
+import type { ServeStorage } from "./storage-socket.ts";
 
 export interface NodeHost {
   readonly csi: CsiDeps;
   readonly cni: Omit<CniDeps, "observer">;
   /** The API server, where there is one to ask. */
   readonly cluster?: ClusterAccess | undefined;
+  /** Answers `trivet storage`; absent where nobody is to ask. */
+  readonly serveStorage?: ServeStorage;
 }
 
 export interface NodeServices {
@@ -87,9 +90,14 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     copyWaitMs: config.csi.copyWaitSeconds,
     getSnapshot: config.csi.getSnapshot,
   });
-  if (!config.register) return { stop: (timeoutMs) => csi.stop({ timeoutMs }), ready: csi.ready };
+  const storage = await host.serveStorage?.(config.csi.adminSocket, csi.admin, log.child({ leg: "csi" }));
+  const stopCsi = async (timeoutMs: number) => {
+    await storage?.stop();
+    await csi.stop({ timeoutMs });
+  };
+  if (!config.register) return { stop: stopCsi, ready: csi.ready };
   const registration = await registerDriver(config, host, log).catch(async (error: unknown) => {
-    await csi.stop({ timeoutMs: FAILED_START_STOP_MS });
+    await stopCsi(FAILED_START_STOP_MS);
     throw error;
   });
   return {
@@ -97,7 +105,7 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     async stop(timeoutMs) {
       // First the kubelet is told that the driver goes, then the driver goes.
       await registration.stop({ timeoutMs });
-      await csi.stop({ timeoutMs });
+      await stopCsi(timeoutMs);
     },
   };
 }

@@ -15,7 +15,8 @@ import {
 import { formatTcpAddress } from "../config/values.ts";
 import { addSettings, printSettings, readSettings, type Setting } from "./settings.ts";
 
-const settings: readonly Setting[] = [
+/** All of them, for verbs that take some of the same. */
+export const nodeSettings: readonly Setting[] = [
   {
     path: "node.nodeId",
     flag: "--node-id <name>",
@@ -28,6 +29,12 @@ const settings: readonly Setting[] = [
     help: "socket of the CSI driver, unix:///DIR/csi.sock",
     env: "CSI_ENDPOINT",
     default: "below the kubelet's directory",
+  },
+  {
+    path: "node.csi.adminSocket",
+    flag: "--storage-socket <address>",
+    help: "where `trivet storage` asks, unix:///PATH; only root can open it",
+    default: "unix:///run/trivet/storage.sock, or storage.sock in another state directory",
   },
   {
     path: "node.csi.pools",
@@ -141,13 +148,13 @@ const settings: readonly Setting[] = [
 /** The settings that these arguments of `trivet node` come to. Throws as the verb would. */
 export function readNodeSettings(args: readonly string[]) {
   const command = new Command("node").exitOverride();
-  addSettings(command, settings);
+  addSettings(command, nodeSettings);
   command.parse(args, { from: "user" });
-  return readSettings(command, settings, nodeFileSchema);
+  return readSettings(command, nodeSettings, nodeFileSchema);
 }
 
 export function define(command: Command): void {
-  addSettings(command, settings);
+  addSettings(command, nodeSettings);
   command.addHelpText(
     "after",
     `
@@ -157,7 +164,7 @@ Example:
 It is ready when /readyz says so. SIGTERM lets calls in flight end; a second signal ends it at once.`,
   );
   command.action(async () => {
-    const { node, logLevel } = await readSettings(command, settings, nodeFileSchema);
+    const { node, logLevel } = await readSettings(command, nodeSettings, nodeFileSchema);
     if (printSettings(command, { logLevel, node: toFile(node) })) return;
     // Loaded only now: help and a mistake in the settings need nothing of it.
     const { runNode } = await import("./node-process.ts");
@@ -174,6 +181,7 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
     csi: {
       ...csi,
       endpoint: `unix://${csi.endpoint}`,
+      adminSocket: `unix://${csi.adminSocket}`,
       pools: csi.pools.map(({ budgetBytes, reserveBytes, ...pool }) => ({
         ...pool,
         ...(budgetBytes !== undefined && { budget: budgetBytes }),

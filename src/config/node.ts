@@ -110,6 +110,8 @@ export const nodeSchema = v.pipe(
       v.strictObject({
         enabled: v.optional(yesNo, true),
         endpoint: v.optional(unixAddress),
+        /** Where `trivet storage` asks. */
+        adminSocket: v.optional(unixAddress),
         pools: v.optional(
           v.pipe(
             v.array(pool, "must be a list of pools"),
@@ -159,11 +161,17 @@ export const nodeSchema = v.pipe(
     ...node,
     csi: {
       ...node.csi,
+      adminSocket: node.csi.adminSocket ?? defaultStorageSocket(node.stateDir),
       endpoint: node.csi.endpoint ?? join(node.kubeletRoot, `plugins/${driverName}/csi.sock`),
       pools: node.csi.pools ?? [defaultPool(node.stateDir)],
     },
   })),
 );
+
+/** A node whose state lies elsewhere is another node, such as a test's: it gets a socket of its own. */
+export function defaultStorageSocket(stateDir: string): string {
+  return stateDir === defaultStateDir ? "/run/trivet/storage.sock" : join(stateDir, "storage.sock");
+}
 
 function defaultPool(stateDir: string): PoolConfig {
   return { name: DEFAULT_POOL, path: join(stateDir, "pool"), backend: "auto", requireMount: false };

@@ -10,6 +10,7 @@ import type { ImageFiles } from "../host/image-file.ts";
 import type { Loops } from "../host/loop.ts";
 import type { ImageFileSystems } from "../host/mkfs.ts";
 import type { Mounts } from "../host/mount.ts";
+import type { FindPathUsers } from "../host/path-users.ts";
 import type { ProjectQuota } from "../host/quota.ts";
 
 /** The effects of this leg. Each comes with a fake that keeps the same contract (`test/contract`). */
@@ -23,6 +24,7 @@ export interface CsiDeps {
   readonly imageFileSystems: ImageFileSystems;
   readonly copier: Copier;
   readonly freezer: Freezer;
+  readonly pathUsers: FindPathUsers;
   readonly clock: Clock;
   /** A random version 4 UUID. */
   randomUuid(): string;

@@ -3,6 +3,7 @@ import type { Handlers, UnaryHandler } from "../host/grpc.ts";
 import type { Log } from "../observe/log.ts";
 import { createOpenBackends } from "./backend/open.ts";
 import { atEdge, type CallReport, type Handler } from "./call.ts";
+import { deleteVolumeHandler } from "./controller/delete-volume.ts";
 import { createController } from "./controller.ts";
 import type { CsiDeps } from "./deps.ts";
 import { createIdentity } from "./identity.ts";
@@ -15,6 +16,7 @@ import { createPools } from "./pool/pools.ts";
 import { refusal } from "./refusal.ts";
 import { type CopySample, createCopies } from "./snapshot/copies.ts";
 import { createSources } from "./snapshot/sources.ts";
+import { createStorageAdmin, type StorageAdmin } from "./storage-admin.ts";
 import { createDeletedVolumes, type DeletedVolumes } from "./volume/deleted-volumes.ts";
 import type { VolumeRecord } from "./volume/record.ts";
 
@@ -49,6 +51,8 @@ export interface Driver {
   scan(): Promise<void>;
   pools(): Promise<readonly PoolStatus[]>;
   readonly deleted: DeletedVolumes;
+  /** What administrators may ask. */
+  readonly admin: StorageAdmin;
   /** Gives copies up; resolves when neither a copy nor a removal is running any more. */
   stop(): Promise<void>;
 }
@@ -92,6 +96,14 @@ export function createDriver(options: DriverOptions): Driver {
     Controller: createController(shared, { getSnapshot: options.getSnapshot ?? false }),
     Node: node.handlers,
   };
+  const deleted = createDeletedVolumes(shared);
+  const remove = deleteVolumeHandler(shared);
+  const admin = createStorageAdmin({
+    ...{ ...shared, deleted, kubeletRoot },
+    deleteVolume: async (volume_id) => {
+      await remove({ volume_id }, { check: () => undefined, about: () => undefined });
+    },
+  });
   const edge = { ...deps, log, ...(options.onCall ? { onCall: options.onCall } : {}) };
   const wrap = (service: string, method: string, handler: Handler<never>): [string, UnaryHandler] => [
     method,
@@ -112,7 +124,7 @@ export function createDriver(options: DriverOptions): Driver {
       ready = true;
     },
     pools: pools.status,
-    deleted: createDeletedVolumes(shared),
+    ...{ deleted, admin },
     async stop() {
       await copies.stop();
       await pools.stop();

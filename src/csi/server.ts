@@ -8,6 +8,7 @@ import type { PoolChoice, PoolConfig } from "./pool/config.ts";
 import type { PoolStatus } from "./pool/pool.ts";
 import type { CopySample } from "./snapshot/copies.ts";
 import { errorToStatus } from "./status.ts";
+import type { StorageAdmin } from "./storage-admin.ts";
 import type { DeletedVolumes } from "./volume/deleted-volumes.ts";
 
 /** What `trivet node` tells this leg. */
@@ -41,6 +42,8 @@ export interface CsiServer {
   pools(): Promise<readonly PoolStatus[]>;
   /** What was deleted and can be brought back. */
   readonly deleted: DeletedVolumes;
+  /** What administrators may ask. */
+  readonly admin: StorageAdmin;
 }
 
 /**
@@ -60,6 +63,7 @@ export async function startCsi(options: CsiOptions): Promise<CsiServer> {
     ready: driver.scan(),
     pools: driver.pools,
     deleted: driver.deleted,
+    admin: driver.admin,
     async stop({ timeoutMs }) {
       const bound = new AbortController();
       const late = deps.clock.sleep(timeoutMs, bound.signal).catch(() => undefined);

@@ -27,6 +27,7 @@ export function createFakeCsiEffects(files: FakeFiles): BackendDeps {
     btrfs: createFakeBtrfs(files),
     copier: createFakeCopier(files),
     freezer: createFakeFreezer(),
+    pathUsers: async () => [],
     loops: unexpected("loops"),
     images: unexpected("images"),
     imageFileSystems: unexpected("imageFileSystems"),

@@ -20,6 +20,7 @@ import { createImageFiles } from "../../../src/host/image-file.ts";
 import { createLoops } from "../../../src/host/loop.ts";
 import { createImageFileSystems } from "../../../src/host/mkfs.ts";
 import type { Mounts } from "../../../src/host/mount.ts";
+import { findPathUsers } from "../../../src/host/path-users.ts";
 import { createProjectQuota } from "../../../src/host/quota.ts";
 import { createSyscalls } from "../../../src/host/syscall.ts";
 import { type Log, silentLog } from "../../../src/observe/log.ts";
@@ -86,6 +87,7 @@ async function start(
       imageFileSystems: createImageFileSystems(createExec("/usr/sbin:/usr/bin:/sbin:/bin"), syscalls),
       copier: createCopier(syscalls),
       freezer: createFreezer(syscalls, { path: "/usr/sbin:/usr/bin" }),
+      pathUsers: findPathUsers,
       clock: createClock(),
       randomUuid: randomUUID,
       hold: holdName,

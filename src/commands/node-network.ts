@@ -1,10 +1,11 @@
 /**
- * What the agent does for the network beside answering calls: routes to other nodes, the node's own podCIDRs on file, a look at the MTU
- * now and then, libcni's cache mended once. All of it may fail or be late: pods are added and deleted without it.
+ * What the agent does for the network beside answering calls: routes to other nodes, no masquerade to their pods, the node's own podCIDRs
+ * on file, a look at the MTU now and then, libcni's cache mended once. All of it may fail or be late: pods are added and deleted without it.
  */
 import { repairCache } from "../cni/cache-repair.ts";
 import { writePodCidrs } from "../cni/ipam/pod-cidrs.ts";
 import { watchMtu } from "../cni/mtu-watch.ts";
+import { type ClusterNetworks, keepClusterNetworks } from "../cni/node-routes/cluster-networks.ts";
 import { keepNodeRoutes, type NodeRoutes } from "../cni/node-routes/keeper.ts";
 import { routesToPeers } from "../cni/node-routes/peers.ts";
 import type { NodeConfig } from "../config/node.ts";
@@ -42,10 +43,15 @@ export function startNodeNetwork(config: NodeConfig, host: NodeHost, observers: 
   });
   const mended = mendCache(config, host, observers);
   const routes = startRoutes(config, host, observers);
-  const watch = host.cluster && startWatch({ config, host, observers, cluster: host.cluster, routes });
+  const networks = keepClusterNetworks({
+    ...{ nft: host.cni.nft, clock: host.cni.clock, log, awaitsNodes: host.cluster !== undefined },
+    staticNetworks: settings.nodeRoutes.map(({ destination }) => destination),
+  });
+  const { cluster } = host;
+  const watch = cluster && startWatch({ config, host, observers, cluster, routes, networks });
   return {
     async stop() {
-      await Promise.all([mtu.stop(), mended, routes.stop(), watch?.stop()]);
+      await Promise.all([mtu.stop(), mended, routes.stop(), networks.stop(), watch?.stop()]);
     },
   };
 }
@@ -97,9 +103,10 @@ interface Watching {
   readonly observers: Observers;
   readonly cluster: ClusterAccess;
   readonly routes: NodeRoutes;
+  readonly networks: ClusterNetworks;
 }
 
-function startWatch({ config, host, observers, cluster, routes }: Watching): NodeNetwork {
+function startWatch({ config, host, observers, cluster, routes, networks }: Watching): NodeNetwork {
   const { log, metrics } = observers;
   const { clock } = host.cni;
   const restarts = metrics.counter(
@@ -118,6 +125,7 @@ function startWatch({ config, host, observers, cluster, routes }: Watching): Nod
     observer: { restarted: (reason) => restarts(1, reason), heard: () => heard(clock.nowMs() / 1000) },
     onNodes: (nodes) => {
       own.learn(nodes);
+      networks.learn([...nodes.values()].flatMap(({ podCidrs }) => podCidrs));
       if (!config.cni.routesFromNodes) return;
       const peers = routesToPeers(nodes.values(), config.nodeId);
       routes.setPeers(peers.routes, peers.refused);

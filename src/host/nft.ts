@@ -57,6 +57,8 @@ export interface RuleChange {
   readonly install?: readonly RulePart[];
   /** Those of one family must not overlap; the ones that are neither named here nor there stay. */
   readonly networks?: { readonly add: readonly string[]; readonly remove: readonly string[] };
+  /** Of pods anywhere in the cluster: nothing is masqueraded on its way there. As `networks`; adding is repeatable. */
+  readonly clusterNetworks?: { readonly add: readonly string[]; readonly remove: readonly string[] };
   /**
    * A port that is taken is refused, with kind `conflict`. Removing is repeatable, and refused likewise where the port
    * leads to something else.
@@ -73,6 +75,8 @@ export interface Nft {
   generation(): Promise<number>;
   /** What a table of this name holds; nothing if there is no such table. */
   readRules(table: string): Promise<RulesState>;
+  /** Apart from the rest, since each node of the cluster has one. */
+  readClusterNetworks(table: string): Promise<Pick<RulesState, "generation" | "networks">>;
   /** All of it: for repairs, since it takes the longer the more ports there are. */
   readPorts(table: string): Promise<PortsState>;
   /** What stands in the way of these: ports of the same family, protocol and number whose host addresses are not apart. */
@@ -101,6 +105,11 @@ export function createNft(
   return {
     generation: () => using(connect(), readGeneration),
     readRules: (table) => using(connect(), (connection) => readRules(connection, table)),
+    readClusterNetworks: (table) =>
+      using(connect(), async (connection) => ({
+        generation: await readGeneration(connection),
+        networks: await readNetworks(connection, table, "cluster"),
+      })),
     readPorts: (table) => using(connect(), (connection) => readPorts(connection, table)),
     findPorts: (table, wanted) => using(connect(), (connection) => findPorts(connection, table, wanted)),
     write: (table, change, generation) => transact(encodeRuleChange(table, change), generation),
@@ -149,11 +158,20 @@ async function readGeneration(connection: NetlinkConnection): Promise<number> {
 async function readRules(connection: NetlinkConnection, table: string): Promise<RulesState> {
   const generation = await readGeneration(connection);
   const rules = (await ask(connection, messages.getRules(table))).map(messages.readRule);
-  const networks: string[] = [];
-  for (const family of allFamilies) {
-    networks.push(...cidrsOfElements(await dump(connection, table, families[family].networks)));
-  }
+  const networks = await readNetworks(connection, table, "networks");
   return { generation, parts: installedParts(rules), networks };
+}
+
+async function readNetworks(
+  connection: NetlinkConnection,
+  table: string,
+  of: "networks" | "cluster",
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const family of allFamilies) {
+    found.push(...cidrsOfElements(await dump(connection, table, families[family][of])));
+  }
+  return found;
 }
 
 async function readPorts(connection: NetlinkConnection, table: string): Promise<PortsState> {

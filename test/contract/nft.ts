@@ -103,6 +103,22 @@ const masqueradeCases: readonly NftCase[] = [
     },
   },
   {
+    title: "networks of the cluster are apart from those of pods; a thousand of both families are one write",
+    async run({ nft, table }) {
+      const four = Array.from({ length: 700 }, (_, index) => `10.${100 + (index >> 8)}.${index & 255}.0/24`);
+      const six = Array.from({ length: 300 }, (_, index) => `fd00:${(index + 1).toString(16)}::/64`);
+      const clusterNetworks = { add: [...four, ...six], remove: [] };
+      await nft.write(table, { ...masquerade(["10.1.0.0/16"]), clusterNetworks });
+      expect((await nft.readRules(table)).networks).toEqual(["10.1.0.0/16"]);
+      const { networks, generation } = await nft.readClusterNetworks(table);
+      expect(networks).toEqual([...four, ...six]);
+      expect(generation).toBe(await nft.generation());
+      await nft.write(table, { clusterNetworks: { add: six, remove: four } });
+      expect((await nft.readClusterNetworks(table)).networks).toEqual(six);
+      expect((await nft.readClusterNetworks(`${table}-none`)).networks).toEqual([]);
+    },
+  },
+  {
     title: "a removed table is gone with all in it, and may be removed again",
     async run({ nft, table }) {
       await nft.write(table, { ...masquerade(["10.0.0.0/8"]), install: ["masquerade", "ports"] });

@@ -1,5 +1,8 @@
 /** The CNI leg on the real kernel: real traffic, through the agent and standalone, and nothing left behind. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createNetns } from "../../src/host/netns.ts";
+import { createNft } from "../../src/host/nft.ts";
+import { createSyscalls } from "../../src/host/syscall.ts";
 import { addressIn, uplink, World } from "./support/cni-world.ts";
 
 let world: World;
@@ -60,6 +63,25 @@ describe("two pods through the agent", () => {
     expect(world.fetch("p1", uplink.outside, 9000)).toBe(10);
     await outside.stop();
     expect(outside.clients).toEqual([uplink.node]);
+  });
+
+  test("keep their address on the way to pods of other nodes", async () => {
+    const elsewhere = "10.42.7.2";
+    world.exec("out", "ip", "address", "add", `${elsewhere}/32`, "dev", "up0");
+    world.exec("out", "ip", "route", "add", "10.88.0.0/16", "via", uplink.node);
+    const syscalls = createSyscalls();
+    const namespaces = createNetns(syscalls);
+    const node = namespaces.open(world.netns("node"));
+    if (!node) throw new Error("the node has no namespace");
+    const nft = createNft(syscalls, { namespaces, netns: node });
+    const outside = await world.serve("out", 9000, 10);
+    expect(world.fetch("p1", elsewhere, 9000)).toBe(10);
+    await nft.write("trivet", { clusterNetworks: { add: ["10.42.0.0/16"], remove: [] } });
+    expect(world.fetch("p1", elsewhere, 9000)).toBe(10);
+    await outside.stop();
+    node.close();
+    world.exec("out", "ip", "route", "del", "10.88.0.0/16");
+    expect(outside.clients).toEqual([uplink.node, first]);
   });
 
   test("have the MTU of the uplink, and move a megabyte over it", async () => {

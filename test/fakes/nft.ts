@@ -7,6 +7,7 @@ import type { HostPort, HostPortKey, Nft, RuleChange, RulePart } from "../../src
 export interface FakeTable {
   readonly parts: Set<RulePart>;
   readonly networks: Set<string>;
+  readonly clusterNetworks: Set<string>;
   /** By family, protocol, number and host address. */
   readonly ports: Map<string, HostPort>;
   readonly hairpins: Set<string>;
@@ -50,6 +51,11 @@ export function createFakeNft(tables: FakeTables = new FakeTables()): FakeNft {
         parts: [...(tables.get(table)?.parts ?? [])].sort(),
         networks: [...(tables.get(table)?.networks ?? [])].sort(byAddress),
       })),
+    readClusterNetworks: (table) =>
+      effect("nft.read", table, () => ({
+        generation: tables.generation,
+        networks: [...(tables.get(table)?.clusterNetworks ?? [])].sort(byAddress),
+      })),
     readPorts: (table) =>
       effect("nft.read", table, () => ({
         generation: tables.generation,
@@ -85,6 +91,7 @@ function copyOf(table: FakeTable | undefined): FakeTable {
   return {
     parts: new Set(table?.parts),
     networks: new Set(table?.networks),
+    clusterNetworks: new Set(table?.clusterNetworks),
     ports: new Map(table?.ports),
     hairpins: new Set(table?.hairpins),
     bridges: new Set(table?.bridges),
@@ -93,18 +100,23 @@ function copyOf(table: FakeTable | undefined): FakeTable {
 
 function applyChange(table: FakeTable, change: RuleChange): void {
   for (const part of change.install ?? []) table.parts.add(part);
-  const { networks, ports, hairpins, bridges = [] } = change;
+  const { networks, clusterNetworks, ports, hairpins, bridges = [] } = change;
   const needing = (part: RulePart, op: string, subject: string) => {
     if (!table.parts.has(part)) throw errnoError("ENOENT", op, subject);
   };
-  for (const cidr of networks?.remove ?? []) {
-    if (!table.networks.delete(cidr)) throw errnoError("ENOENT", "nft.element.delete", cidr);
-  }
-  for (const cidr of networks?.add ?? []) {
-    needing("masquerade", "nft.element.add", cidr);
-    const overlaps = [...table.networks].some((other) => other !== cidr && overlap(other, cidr));
-    if (overlaps) throw errnoError("EEXIST", "nft.element.add", cidr);
-    table.networks.add(cidr);
+  for (const [set, wanted] of [
+    [table.networks, networks],
+    [table.clusterNetworks, clusterNetworks],
+  ] as const) {
+    for (const cidr of wanted?.remove ?? []) {
+      if (!set.delete(cidr)) throw errnoError("ENOENT", "nft.element.delete", cidr);
+    }
+    for (const cidr of wanted?.add ?? []) {
+      needing("masquerade", "nft.element.add", cidr);
+      const overlaps = [...set].some((other) => other !== cidr && overlap(other, cidr));
+      if (overlaps) throw errnoError("EEXIST", "nft.element.add", cidr);
+      set.add(cidr);
+    }
   }
   for (const port of ports?.remove ?? []) {
     needing("ports", "nft.element.add", keyOf(port));
@@ -145,12 +157,23 @@ function meet(left: HostPortKey, right: HostPortKey): boolean {
   );
 }
 
+const known = new Map<string, string>();
+
+/** Family and network as a text of bits, which the text of every smaller network in it begins with. */
+function bitsOf(cidr: string): string {
+  let bits = known.get(cidr);
+  if (bits === undefined) {
+    const [address, length] = ipaddr.parseCIDR(cidr);
+    const digits = address.toByteArray().map((byte) => byte.toString(2).padStart(8, "0"));
+    bits = address.kind() + digits.join("").slice(0, length);
+    known.set(cidr, bits);
+  }
+  return bits;
+}
+
 function overlap(left: string, right: string): boolean {
-  const [leftAddress, leftLength] = ipaddr.parseCIDR(left);
-  const [rightAddress, rightLength] = ipaddr.parseCIDR(right);
-  if (leftAddress.kind() !== rightAddress.kind()) return false;
-  const length = Math.min(leftLength, rightLength);
-  return (leftAddress as ipaddr.IPv4).match(rightAddress as ipaddr.IPv4, length);
+  const [one, other] = [bitsOf(left), bitsOf(right)];
+  return one.startsWith(other) || other.startsWith(one);
 }
 
 /** IPv4 first, each by the bytes of the address. */

@@ -50,6 +50,7 @@ export const families = {
     source: 12,
     destination: 16,
     networks: "pod_cidrs4",
+    cluster: "cluster_cidrs4",
     ports: "ports4",
     addressPorts: "ip_ports4",
     hairpin: "hairpin4",
@@ -61,6 +62,7 @@ export const families = {
     source: 8,
     destination: 24,
     networks: "pod_cidrs6",
+    cluster: "cluster_cidrs6",
     ports: "ports6",
     addressPorts: "ip_ports6",
     hairpin: "hairpin6",
@@ -84,11 +86,9 @@ const columns = (...types: number[]): number => types.reduce((sum, type) => (sum
 function setsOf(part: RulePart): SetShape[] {
   const each = allFamilies.map((family) => families[family]);
   if (part === "masquerade") {
-    return each.map(({ networks, type, bytes }) => ({
-      name: networks,
-      key: { type, bytes },
-      interval: true,
-    }));
+    return each.flatMap(({ networks, cluster, type, bytes }) =>
+      [networks, cluster].map((name) => ({ name, key: { type, bytes }, interval: true })),
+    );
   }
   const perFamily = each.flatMap(({ type, bytes, ports, addressPorts, hairpin }): SetShape[] => {
     const value = { type: columns(type, TYPE_INET_SERVICE), bytes: bytes + REGISTER_BYTES };
@@ -122,7 +122,7 @@ const chains: Readonly<Record<RulePart, readonly ChainShape[]>> = {
 };
 
 /** Kept with every rule. Whoever changes a rule raises the number, so that an older one is replaced. */
-const VERSION = "trivet 2";
+const VERSION = "trivet 3";
 
 const multicast = {
   4: [keepBits(Uint8Array.of(0xf0, 0, 0, 0)), isOther(Uint8Array.of(0xe0, 0, 0, 0))],
@@ -132,9 +132,9 @@ const multicast = {
   ],
 } as const;
 
-/** From a pod network, to none of them, and not to a multicast group. */
+/** From a pod network of this node, to no pod network of any node, and not to a multicast group. */
 function masqueradeRule(family: Family): RuleShape {
-  const { nfproto, bytes, source, destination, networks } = families[family];
+  const { nfproto, bytes, source, destination, networks, cluster } = families[family];
   const loadDestination = loadNetwork({ offset: destination, length: bytes });
   return {
     chain: "postrouting",
@@ -145,6 +145,8 @@ function masqueradeRule(family: Family): RuleShape {
       isIn(networks),
       loadDestination,
       isNotIn(networks),
+      loadDestination,
+      isNotIn(cluster),
       loadDestination,
       ...multicast[family],
       masquerade(),

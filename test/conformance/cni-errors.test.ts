@@ -1,4 +1,4 @@
-/** What the CNI specification says of errors: their object on stdout, their codes, and that nothing has happened. */
+/** What our errors say beyond the rules in `cni/rules`: which field and which value, all of them in one message. */
 import { beforeEach, describe, expect, test } from "vitest";
 import type { FakeNode } from "../fakes/cni-node.ts";
 import { config, createFakeRuntime, environment, type FakeRuntime, type Json } from "../fakes/cni-runtime.ts";
@@ -17,7 +17,6 @@ beforeEach(() => {
 
 describe("errors", () => {
   const wrong: readonly (readonly [title: string, code: number, stdin: Json | string, said: string])[] = [
-    ["a version that is not supported", 1, config({ cniVersion: "1.2.0" }), "1.2.0"],
     ["an old version", 1, config({ cniVersion: "0.2.0" }), "0.2.0"],
     ["a missing version, which means 0.1.0", 1, config({ cniVersion: undefined }), "0.1.0"],
     ["a mode that there is not", 7, config({ mode: "vxlan" }), 'mode is "vxlan"'],
@@ -28,11 +27,9 @@ describe("errors", () => {
       config({ ipam: { ranges: [[{ subnet: "10.8.0.0/24", size: 9 }]] } }),
       "size",
     ],
-    ["stdin that is no JSON", 6, "{", "no JSON"],
     ["an empty stdin", 6, "", "empty"],
     ["stdin that is no object", 6, "[]", "no object"],
     ["a wrong value", 7, config({ mtu: "many" }), 'mtu is "many"'],
-    ["a network name that is no name", 7, config({ name: "../x" }), 'name is "../x"'],
     ["a network without a name", 7, config({ name: undefined }), "name is missing"],
   ];
 
@@ -43,11 +40,6 @@ describe("errors", () => {
     expect(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]).toContain(json.cniVersion);
     expect(node.stateFiles()).toEqual([]);
     expect(node.sysctls.get("net.ipv4.ip_forward")).toBe("0");
-  });
-
-  test("carries the version of the configuration", async () => {
-    const { json } = await invoke(environment("ADD"), config({ cniVersion: "0.3.1", mtu: -1 }));
-    expect(json).toMatchObject({ cniVersion: "0.3.1", code: 7 });
   });
 
   test("names every missing variable in one message of code 4", async () => {
@@ -65,17 +57,11 @@ describe("errors", () => {
   });
 
   const badVariables: readonly (readonly [string, Record<string, string>, string])[] = [
-    ["a container id with a slash", { CNI_CONTAINERID: "../c1" }, "CNI_CONTAINERID"],
-    ["an interface name that is too long", { CNI_IFNAME: "a-name-of-16-byt" }, "CNI_IFNAME"],
-    ["an interface name with a colon", { CNI_IFNAME: "eth:0" }, "CNI_IFNAME"],
-    ["an interface name with a space", { CNI_IFNAME: "eth 0" }, "CNI_IFNAME"],
     ["an interface name that the kernel takes for a pattern", { CNI_IFNAME: "eth%d" }, "CNI_IFNAME"],
     ["an interface name that stands for all interfaces", { CNI_IFNAME: "all" }, "CNI_IFNAME"],
-    ["an interface name that is a directory", { CNI_IFNAME: ".." }, "CNI_IFNAME"],
     ["a namespace that is not there", { CNI_NETNS: "/run/netns/none" }, "CNI_NETNS"],
     ["arguments that are no pairs", { CNI_ARGS: "K8S_POD_NAME" }, "CNI_ARGS"],
     ["unknown arguments without IgnoreUnknown", { CNI_ARGS: "A=1;B=2" }, "A, B"],
-    ["an unknown command", { CNI_COMMAND: "UPDATE" }, "CNI_COMMAND"],
   ];
 
   test.each(badVariables)("%s is code 4", async (_title, env, said) => {

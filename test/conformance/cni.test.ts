@@ -1,6 +1,6 @@
 /**
- * The rules of the CNI specification (SPEC.md 1.0.0, and 0.3.1 and 0.4.0 where they differ), each as a test over the
- * plugin's environment, stdin, stdout and exit code. The kernel below it is the fake one: the end-to-end tests run on the real one.
+ * What a runtime sees of our plugin beyond the rules of the CNI specification, which are in `cni/rules` and hold for any plugin:
+ * the form of its network, and what its errors say. The kernel below it is the fake one.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import type { FakeNode } from "../fakes/cni-node.ts";
@@ -28,13 +28,7 @@ beforeEach(() => {
 });
 
 describe("VERSION", () => {
-  test("prints the versions that the plugin supports, and the version that it was asked with", async () => {
-    const { exitCode, json } = await invoke({ CNI_COMMAND: "VERSION" }, { cniVersion: "0.4.0" });
-    expect(exitCode).toBe(0);
-    expect(json).toEqual({ cniVersion: "0.4.0", supportedVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] });
-  });
-
-  test("needs no other variable, and no configuration", async () => {
+  test("needs no configuration", async () => {
     const { exitCode, json } = await invoke({ CNI_COMMAND: "VERSION" }, "");
     expect(exitCode).toBe(0);
     expect(json).toHaveProperty("supportedVersions");
@@ -42,15 +36,11 @@ describe("VERSION", () => {
 });
 
 describe("ADD", () => {
-  test("creates the interface CNI_IFNAME inside the container at CNI_NETNS, up", async () => {
-    await add({}, { CNI_IFNAME: "net7" });
-    expect(pod().links.get("net7")).toMatchObject({ up: true, kind: "veth" });
-    expect(pod().links.get("lo")).toMatchObject({ up: true });
-  });
-
-  test("prints a result that lists the interfaces, the container's with its sandbox", async () => {
+  test("makes a veth pair, both ends of which the result lists, and brings the loopback up", async () => {
     const { interfaces } = await add();
     const inside = pod().links.get("eth0");
+    expect(inside).toMatchObject({ up: true, kind: "veth" });
+    expect(pod().links.get("lo")).toMatchObject({ up: true });
     const [host] = [...node.kernel.host.links.values()].filter(({ kind }) => kind === "veth");
     expect(interfaces).toEqual([
       { name: host?.name, mac: host?.mac },
@@ -58,22 +48,9 @@ describe("ADD", () => {
     ]);
   });
 
-  test("prints addresses in CIDR form, whose interface is the index of the container's", async () => {
+  test("gives an address that is a network of its own, and a gateway that no pod has", async () => {
     const { ips } = await add();
     expect(ips).toEqual([{ address: "10.88.0.2/32", gateway: "169.254.1.1", interface: 1 }]);
-  });
-
-  test.each(["0.3.1", "0.4.0"])("%s: every address names its version of IP", async (cniVersion) => {
-    const result = await add({ cniVersion });
-    expect(result.cniVersion).toBe(cniVersion);
-    const address = { version: "4", address: "10.88.0.2/32", gateway: "169.254.1.1", interface: 1 };
-    expect(result.ips).toEqual([address]);
-  });
-
-  test("1.0.0: no address names its version of IP", async () => {
-    const result = await add({ cniVersion: "1.0.0" });
-    expect(result.cniVersion).toBe("1.0.0");
-    expect(result.ips).toEqual([expect.not.objectContaining({ version: expect.anything() })]);
   });
 
   test("prints the routes that it made: the configured ones, or the default route", async () => {
@@ -89,7 +66,7 @@ describe("ADD", () => {
     expect((await add({ dns })).dns).toEqual(dns);
   });
 
-  test("fails if an interface of that name exists in the container, and leaves it alone", async () => {
+  test("says which interface of the container has that name already, and changes nothing", async () => {
     pod().addPlainLink("eth0", { mac: "02:aa:00:00:00:01", mtu: 1500 });
     const before = node.kernel.describe();
     const { exitCode, json } = await invoke(environment("ADD"), config());
@@ -99,7 +76,7 @@ describe("ADD", () => {
     expect(node.stateFiles()).toEqual([]);
   });
 
-  test("fails if the container has this attachment already, and leaves it alone", async () => {
+  test("says which address this attachment has already, and changes nothing", async () => {
     await add();
     const before = { kernel: node.kernel.describe(), files: node.stateFiles() };
     const { exitCode, json } = await invoke(environment("ADD"), config());
@@ -145,8 +122,8 @@ describe("ADD", () => {
     expect(node.stateFiles()).toEqual([]);
   });
 
-  test("accepts keys in the configuration that it does not know", async () => {
-    await add({ capabilities: { portMappings: true }, runtimeConfig: {}, args: { cni: {} }, "x.dev/y": 1 });
+  test("accepts keys that it does not know", async () => {
+    await add({ "x.dev/y": 1 });
   });
 });
 
@@ -154,45 +131,11 @@ describe("DEL", () => {
   const del = (env: Variables = {}, changes: Json = {}) => invoke(environment("DEL", env), config(changes));
   const nothing = { exitCode: 0, stdout: "" };
 
-  test("removes the interface and frees the address, and prints nothing", async () => {
+  test("succeeds and cleans up when CNI_ARGS makes no sense", async () => {
     await add();
-    expect(await del()).toMatchObject(nothing);
-    expect(pod().links.has("eth0")).toBe(false);
-    expect(node.stateFiles()).toEqual([]);
-  });
-
-  test("succeeds when it is called again, and when there never was an ADD", async () => {
-    expect(await del()).toMatchObject(nothing);
-    await add();
-    await del();
-    expect(await del()).toMatchObject(nothing);
-  });
-
-  test.each([
-    ["CNI_NETNS is empty", { CNI_NETNS: "" }],
-    ["CNI_NETNS is missing", { CNI_NETNS: undefined }],
-    ["CNI_ARGS makes no sense", { CNI_ARGS: "nonsense" }],
-  ])("succeeds and cleans up when %s", async (_title, env) => {
-    await add();
-    expect(await del(env)).toMatchObject(nothing);
+    expect(await del({ CNI_ARGS: "nonsense" })).toMatchObject(nothing);
     expect(node.stateFiles()).toEqual([]);
     expect(pod().links.has("eth0")).toBe(false);
-  });
-
-  test.each(["nothing", "plain-file"] as const)(
-    "succeeds and cleans up when of the namespace %s remains",
-    async (remains) => {
-      await add();
-      node.kernel.removeNamespace(podNetns, remains);
-      expect(await del()).toMatchObject(nothing);
-      expect(node.stateFiles()).toEqual([]);
-    },
-  );
-
-  test("needs no prevResult, and does not mind one", async () => {
-    const prevResult = await add();
-    expect(await del({}, { prevResult })).toMatchObject(nothing);
-    expect(node.stateFiles()).toEqual([]);
   });
 
   test("cleans up what another configuration of the network made, even if the present one is wrong", async () => {
@@ -200,34 +143,12 @@ describe("DEL", () => {
     expect(await del({}, { mode: "bridge", mtu: "many", ipam: { type: "dhcp" } })).toMatchObject(nothing);
     expect(node.stateFiles()).toEqual([]);
   });
-
-  test("takes nothing from another container, interface or network", async () => {
-    await add();
-    const before = node.stateFiles();
-    await del({ CNI_CONTAINERID: "c2" });
-    await del({ CNI_IFNAME: "eth1" });
-    await del({}, { name: "others" });
-    expect(node.stateFiles()).toEqual(before);
-    expect(pod().links.has("eth0")).toBe(true);
-  });
 });
 
 describe("CHECK", () => {
   const check = (changes: Json, env: Variables = {}) => invoke(environment("CHECK", env), config(changes));
 
-  test("prints nothing if all is as ADD made it", async () => {
-    const prevResult = await add();
-    expect(await check({ prevResult })).toMatchObject({ exitCode: 0, stdout: "" });
-  });
-
-  test("does not mind what later plugins added", async () => {
-    const prevResult = await add();
-    pod().addPlainLink("tap0", { mac: "02:aa:00:00:00:01", mtu: 1500 });
-    const extended = { ...prevResult, interfaces: [...(prevResult.interfaces as Json[]), { name: "tap0" }] };
-    expect(await check({ prevResult: extended })).toMatchObject({ exitCode: 0 });
-  });
-
-  test("needs a prevResult", async () => {
+  test("names prevResult where it is missing", async () => {
     await add();
     expect((await check({})).json).toMatchObject({ code: 7, msg: expect.stringContaining("prevResult") });
   });

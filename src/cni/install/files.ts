@@ -51,7 +51,7 @@ export async function putFile(files: Files, wanted: WantedFile): Promise<FileOut
   return outcome;
 }
 
-/** Path to digest. Empty if there is no record; throws kind `invalid` for one that cannot be read. */
+/** Path to digests of what we wrote there, or are about to. Empty if there is no record; throws kind `invalid` for one that cannot be read. */
 export async function readRecord(files: Files, stateDir: string): Promise<Map<string, string>> {
   const path = recordPath(stateDir);
   const bytes = await readIfThere(files, path);
@@ -76,9 +76,34 @@ export async function recordFiles(
   const before = JSON.stringify([...record]);
   for (const file of wanted) {
     // What has these bytes by somebody else's hand stays that one's.
-    if ((await lookAtFile(files, file)) !== "unchanged") record.set(file.path, digest(file.bytes));
+    if ((await lookAtFile(files, file)) === "unchanged") continue;
+    // Should we be killed before it is replaced, what is there stays ours.
+    const present = (await isOurs(files, record, file.path))
+      ? await readIfThere(files, file.path)
+      : undefined;
+    const sums = [file.bytes, ...(present ? [present] : [])].map(digest);
+    record.set(file.path, [...new Set(sums)].join(" "));
   }
   if (JSON.stringify([...record]) !== before) await writeRecord(files, stateDir, record);
+}
+
+/** Whether we wrote what is there now. */
+export async function isOurs(
+  files: Files,
+  record: ReadonlyMap<string, string>,
+  path: string,
+): Promise<boolean> {
+  return (await lookAtRecorded(files, path, record.get(path) ?? "")) === "removed";
+}
+
+/** Whether there is something that we did not write, or that was changed since. */
+export async function isForeign(
+  files: Files,
+  record: ReadonlyMap<string, string>,
+  { path, bytes }: WantedFile,
+): Promise<boolean> {
+  const present = await readIfThere(files, path);
+  return present !== undefined && !present.equals(bytes) && !(await isOurs(files, record, path));
 }
 
 async function writeRecord(files: Files, stateDir: string, record: Map<string, string>): Promise<void> {
@@ -87,11 +112,11 @@ async function writeRecord(files: Files, stateDir: string, record: Map<string, s
   await replaceFile(files, recordPath(stateDir), Buffer.from(text), 0o644);
 }
 
-/** What `removeFile` would do with a recorded file. */
-export async function lookAtRecorded(files: Files, path: string, sum: string): Promise<FileOutcome> {
+/** What `removeRecorded` would do with a file, by its digests. */
+export async function lookAtRecorded(files: Files, path: string, sums: string): Promise<FileOutcome> {
   const present = await readIfThere(files, path);
   if (!present) return "absent";
-  return digest(present) === sum ? "removed" : "foreign";
+  return sums.split(" ").includes(digest(present)) ? "removed" : "foreign";
 }
 
 /** Removes what is recorded and unchanged, the conflist before the programs that it names. Gives each file's outcome. */

@@ -4,7 +4,7 @@ import { createFakeFiles } from "../../../test/fakes/files.ts";
 import { parseConfig } from "../protocol/netconf.ts";
 import { type ChainDeps, parseNetwork } from "./chain.ts";
 import { encodeConflist } from "./conflist.ts";
-import { putFile, recordFiles, removeRecorded, type WantedFile } from "./files.ts";
+import { isForeign, putFile, readRecord, recordFiles, removeRecorded, type WantedFile } from "./files.ts";
 import { judgeNeighbours } from "./neighbours.ts";
 import { changesBetween } from "./picture.ts";
 import { tryNetwork } from "./self-test.ts";
@@ -98,6 +98,30 @@ describe("files", () => {
     expect((await removeRecorded(files, "/var/lib/trivet")).get(wanted.path)).toBe("foreign");
     expect((await removeRecorded(files, "/var/lib/trivet")).get(wanted.path)).toBe("foreign");
     expect(Buffer.from(await files.read(wanted.path)).toString()).toBe("mine");
+  });
+
+  test("are ours also when an upgrade was killed before it replaced them", async () => {
+    const files = world();
+    await install(files);
+    const newer = { ...program, bytes: Buffer.from("newer") };
+    await recordFiles(files, "/var/lib/trivet", [newer, wanted]);
+    expect((await removeRecorded(files, "/var/lib/trivet")).get(program.path)).toBe("removed");
+  });
+
+  test("are foreign where we did not write them, or where they were changed since", async () => {
+    const files = world();
+    const newer = { ...wanted, bytes: Buffer.from("newer") };
+    const foreign = async () => isForeign(files, await readRecord(files, "/var/lib/trivet"), newer);
+    expect(await foreign()).toBe(false);
+    await putFile(files, wanted);
+    expect(await foreign()).toBe(true);
+    await files.unlink(wanted.path);
+    await install(files);
+    expect(await foreign()).toBe(false);
+    await putFile(files, { ...wanted, bytes: Buffer.from("edited") });
+    expect(await foreign()).toBe(true);
+    await putFile(files, newer);
+    expect(await foreign()).toBe(false);
   });
 
   test("that somebody else put there with the same bytes are not ours to remove", async () => {

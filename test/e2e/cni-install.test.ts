@@ -61,7 +61,7 @@ test("a dry run changes nothing", () => {
   const { status, stdout } = install("--dry-run");
   expect([status, outcomes(stdout)]).toEqual([
     0,
-    ["would be written", "would be written", "would be run", "would be written"],
+    ["would be run", "would be written", "would be written", "would be written"],
   ]);
   for (const path of [paths.bin, paths.conf, paths.record]) expect(existsSync(path)).toBe(false);
 });
@@ -73,11 +73,12 @@ test("a wrong setting is named, and nothing is written", () => {
   expect(existsSync(paths.bin)).toBe(false);
 });
 
-test("a network that does not work gets no conflist", () => {
+test("where the network does not work nothing is put in place", () => {
   const { status, stderr } = install("--client", "/bin/false");
   expect(status).toBe(1);
   expect(stderr).toContain("ADD by");
   expect(existsSync(paths.conflist)).toBe(false);
+  expect(readdirSync(paths.bin)).toEqual([]);
 });
 
 test("programs and conflist are put in place after the network was tried, and that leaves nothing behind", () => {
@@ -85,11 +86,8 @@ test("programs and conflist are put in place after the network was tried, and th
   const { status, stdout, stderr } = install("--loopback");
   expect([status, stderr]).toEqual([0, ""]);
   expect(outcomes(stdout)).toEqual([
-    "replaced",
-    "unchanged",
-    "written",
     "ADD, CHECK and DEL went well",
-    "written",
+    ...["written", "written", "written", "written"],
   ]);
   expect(readdirSync(paths.bin).sort()).toEqual([".trivet-standalone", "loopback", "trivet"]);
   expect(statSync(join(paths.bin, "trivet")).mode & 0o777).toBe(0o755);
@@ -100,7 +98,7 @@ test("programs and conflist are put in place after the network was tried, and th
 test("a second run leaves every file alone", () => {
   const written = statSync(paths.conflist, { bigint: true });
   const { status, stdout } = install("--loopback");
-  expect([status, outcomes(stdout)]).toEqual([0, ["unchanged", "unchanged", "not run", "unchanged"]]);
+  expect([status, outcomes(stdout)]).toEqual([0, ["not run", ...Array(4).fill("unchanged")]]);
   expect(statSync(paths.conflist, { bigint: true })).toMatchObject({
     ino: written.ino,
     mtimeNs: written.mtimeNs,
@@ -145,6 +143,18 @@ test("a network test that fails says why, and leaves nothing", () => {
   expect(status).toBe(1);
   expect(stdout).toContain("failed: none is not in");
   expect(world.picture()).toEqual(before);
+});
+
+test("a conflist that was edited stays until somebody says what to do with it", () => {
+  const written = readFileSync(paths.conflist, "utf8");
+  const edited = written.replace('"ipMasq": true', '"ipMasq": false');
+  writeFileSync(paths.conflist, edited);
+  const { status, stderr } = install();
+  expect([status, stderr]).toEqual([1, expect.stringContaining("--edited keep")]);
+  expect(install("--edited", "keep").status).toBe(0);
+  expect(readFileSync(paths.conflist, "utf8")).toBe(edited);
+  expect(outcomes(install("--edited", "replace").stdout)[0]).toBe("ADD, CHECK and DEL went well");
+  expect(readFileSync(paths.conflist, "utf8")).toBe(written);
 });
 
 test("neighbours that would get in the way are warned of", () => {

@@ -23,6 +23,8 @@ export interface InstallFlags {
   readonly leaseDir?: string;
   readonly loopback?: boolean;
   readonly selfTest: boolean;
+  /** What becomes of a conflist that we did not write, or that was edited since. */
+  readonly edited?: "keep" | "replace";
   readonly dryRun?: boolean;
 }
 
@@ -47,8 +49,14 @@ export function conflistOf({ name, subnet = [], mode, mtu, masq, socket, leaseDi
   return text;
 }
 
-/** The programs to be put in place: the client, what it falls back on, and the loopback plugin if it is wanted and missing. */
-export async function programsOf(flags: InstallFlags): Promise<WantedFile[]> {
+/**
+ * The programs to be put in place: the client, what it falls back on, and the loopback plugin if it is wanted and missing, or ours
+ * already.
+ */
+export async function programsOf(
+  flags: InstallFlags,
+  isOurs: (path: string) => Promise<boolean>,
+): Promise<WantedFile[]> {
   const { binDir, runtime, loopback } = flags;
   const bytes = await readFile(await clientPath(flags.client));
   const beside = {
@@ -57,9 +65,9 @@ export async function programsOf(flags: InstallFlags): Promise<WantedFile[]> {
     mode: TEXT_MODE,
   };
   const files = [{ path: join(binDir, "trivet"), bytes, mode: PROGRAM_MODE }, beside];
-  if (loopback && !(await isThere(join(binDir, "loopback")))) {
-    files.push({ path: join(binDir, "loopback"), bytes, mode: PROGRAM_MODE });
-  }
+  const path = join(binDir, "loopback");
+  const wanted = (loopback && !(await isThere(path))) || (await isOurs(path));
+  if (wanted) files.push({ path, bytes, mode: PROGRAM_MODE });
   return files;
 }
 

@@ -1,14 +1,25 @@
 /** `trivet install cni`: the static client and the conflist onto this node, after both have been tried. */
 import { readdir, readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { parseNetwork } from "../../cni/install/chain.ts";
 import { conflistName } from "../../cni/install/conflist.ts";
-import { lookAtFile, putFile, recordFiles, type WantedFile } from "../../cni/install/files.ts";
+import {
+  isForeign,
+  isOurs,
+  lookAtFile,
+  putFile,
+  readRecord,
+  recordFiles,
+  type WantedFile,
+} from "../../cni/install/files.ts";
 import { judgeNeighbours, type Neighbour } from "../../cni/install/neighbours.ts";
-import { tryNetwork } from "../../cni/install/self-test.ts";
+import { type TrialDeps, tryNetwork } from "../../cni/install/self-test.ts";
 import { defaultSocket } from "../../cni/protocol/defaults.ts";
+import { nullIfAbsent } from "../../cni/state/guard.ts";
 import { defaultStateDir } from "../../config/node.ts";
+import { TrivetError } from "../../errors.ts";
+import type { Files } from "../../host/files.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
 import { conflistFile, conflistOf, type InstallFlags, isThere, programsOf } from "./cni-options.ts";
@@ -44,13 +55,19 @@ export function defineInstallCni(command: Command): void {
     .option("--runtime <file>", "what the client starts when the agent is away", defaultRuntime)
     .option("--loopback", "also be the plugin loopback, if there is none")
     .option("--state-dir <dir>", "where it is remembered what was written", defaultStateDir)
-    .option("--no-self-test", "do not try the network on a namespace before the conflist is written")
+    .option("--no-self-test", "do not try the network on a namespace before anything is changed")
+    .addOption(
+      new Option("--edited <what>", "what to do with a conflist that was edited, or is another's").choices([
+        "keep",
+        "replace",
+      ]),
+    )
     .option("--dry-run", "only say what would be done")
     .addHelpText(
       "after",
       `
-The order is: programs, then ADD, CHECK and DEL with them and the very conflist in a namespace of its own, then the conflist. What
-has the right content is left alone, so that it can be run again at any time. 'trivet uninstall cni' takes it back.
+The order is: ADD, CHECK and DEL with the new programs and the very conflist in a namespace of its own, then the programs, then the
+conflist. What has the right content is left alone, so that it can be run again at any time. 'trivet uninstall cni' takes it back.
 
 Example:
   trivet install cni --subnet 10.244.3.0/24 --subnet fd00:3::/64`,
@@ -60,31 +77,72 @@ Example:
 
 async function runInstall(flags: InstallFlags): Promise<void> {
   const { files, trial } = await createTrialDeps();
-  const text = conflistOf(flags);
-  const conflist = conflistFile(flags, text);
-  const programs = await programsOf(flags);
+  const record = await readRecord(files, flags.stateDir);
+  const conflist = await conflistToBe(files, flags, record);
+  const programs = await programsOf(flags, (path) => isOurs(files, record, path));
   const put = (wanted: WantedFile) => (flags.dryRun ? lookAtFile(files, wanted) : putFile(files, wanted));
+  const looks = await Promise.all([...programs, conflist].map((wanted) => lookAtFile(files, wanted)));
   const rows: string[][] = [];
   const tell = async (wanted: WantedFile) => {
     const outcome = await put(wanted);
     rows.push([wanted.path, flags.dryRun && outcome !== "unchanged" ? `would be ${outcome}` : outcome]);
   };
   try {
-    // Without its record nothing could be taken back.
-    if (!flags.dryRun) await recordFiles(files, flags.stateDir, [...programs, conflist]);
-    for (const program of programs) await tell(program);
-    const known = await lookAtFile(files, conflist);
-    if (!flags.selfTest || flags.dryRun || known === "unchanged") {
-      rows.push(["self-test", flags.dryRun && flags.selfTest ? "would be run" : "not run"]);
-    } else {
-      await tryNetwork(trial, parseNetwork(text, conflist.path), [flags.binDir]);
+    if (!flags.selfTest || looks.every((outcome) => outcome === "unchanged"))
+      rows.push(["self-test", "not run"]);
+    else if (flags.dryRun) rows.push(["self-test", "would be run"]);
+    else {
+      await tryBeside(flags.binDir, { files, trial, programs, conflist });
       rows.push(["self-test", "ADD, CHECK and DEL went well"]);
     }
-    await tell(conflist);
+    // Without its record nothing could be taken back.
+    if (!flags.dryRun) await recordFiles(files, flags.stateDir, [...programs, conflist]);
+    for (const wanted of [...programs, conflist]) await tell(wanted);
   } finally {
     print(formatTable(["FILE", "OUTCOME"], rows));
   }
   for (const warning of await warningsFor(flags)) process.stderr.write(`warning: ${warning}\n`);
+}
+
+/** The conflist by the flags, or the edited one that is there. Throws kind `conflict` where nobody has said which. */
+async function conflistToBe(
+  files: Files,
+  flags: InstallFlags,
+  record: ReadonlyMap<string, string>,
+): Promise<WantedFile> {
+  const conflist = conflistFile(flags, conflistOf(flags));
+  const { path } = conflist;
+  if (flags.edited === "replace" || !(await isForeign(files, record, conflist))) return conflist;
+  if (flags.edited === "keep") {
+    return { path, bytes: await files.read(path), mode: (await files.stat(path)).mode & 0o777 };
+  }
+  throw new TrivetError({
+    kind: "conflict",
+    op: "install.conflist",
+    subject: path,
+    message: `${path} was edited, or is another's: give --edited keep to leave it so, or --edited replace`,
+  });
+}
+
+interface Trial {
+  readonly files: Files;
+  readonly trial: TrialDeps;
+  readonly programs: readonly WantedFile[];
+  readonly conflist: WantedFile;
+}
+
+/** With the programs in a directory of their own: those that pods start and stop with are replaced only when the new ones work. */
+async function tryBeside(binDir: string, { files, trial, programs, conflist }: Trial): Promise<void> {
+  const directory = join(binDir, ".trivet-trial");
+  const network = parseNetwork(Buffer.from(conflist.bytes).toString("utf8"), conflist.path);
+  try {
+    for (const program of programs) {
+      await putFile(files, { ...program, path: join(directory, basename(program.path)) });
+    }
+    await tryNetwork(trial, network, [directory, binDir]);
+  } finally {
+    await nullIfAbsent(files.removeTree(directory));
+  }
 }
 
 async function warningsFor(flags: InstallFlags): Promise<string[]> {

@@ -3,7 +3,7 @@
  * Speaks nf_tables netlink, so the host needs no `nft` program. Foreign tables are never read or touched.
  */
 import { isKind, TrivetError } from "../errors.ts";
-import type { NetlinkMessage } from "./netlink/codec.ts";
+import { type NetlinkMessage, NLM_F_ACK } from "./netlink/codec.ts";
 import {
   ackError,
   NETLINK_NETFILTER,
@@ -98,7 +98,7 @@ export function createNft(
   };
   const transact = (requests: readonly NetlinkMessage[], generation?: number): Promise<void> =>
     using(connect(), async (connection) => {
-      const all = [messages.batchBegin(generation), ...requests, messages.batchEnd()];
+      const all = [messages.batchBegin(generation), ...requests.map(quietButLast), messages.batchEnd()];
       // A commit that deletes something waits for an RCU grace period.
       throwFirst(all, await connection.exchange(all, { slow: true }).catch(toBusy));
     });
@@ -116,6 +116,15 @@ export function createNft(
     // Created first: deleting what is not there would be refused, and looking first would be a race.
     removeTable: (table) => transact([messages.newTable(table), messages.deleteTable(table)]),
   };
+}
+
+/** A refusal is told in any case; hundreds of acknowledgements would not fit into the socket's buffer. */
+function quietButLast(
+  request: NetlinkMessage,
+  index: number,
+  all: readonly NetlinkMessage[],
+): NetlinkMessage {
+  return index === all.length - 1 ? request : { ...request, flags: request.flags & ~NLM_F_ACK };
 }
 
 function throwFirst(all: readonly NetlinkMessage[], outcomes: readonly NetlinkOutcome[]): void {

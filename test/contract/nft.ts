@@ -178,6 +178,26 @@ const portCases: readonly NftCase[] = [
     },
   },
   {
+    title: "two hundred ports of as many pods come and go in one write each, and are told missing in one",
+    async run(subject) {
+      const { nft, table } = subject;
+      const many = Array.from({ length: 200 }, (_, index) => ({
+        ...web,
+        hostPort: 1_000 + index,
+        podAddress: `10.88.1.${index}`,
+      }));
+      const pods = many.map(({ podAddress }) => podAddress);
+      const removal = { ...ports([], many), hairpins: { add: [], remove: pods } };
+      await expect(nft.write(table, removal)).rejects.toMatchObject({ kind: "not-found" });
+      await nft.write(table, { ...withPorts(...many), hairpins: { add: pods, remove: [] } });
+      expect(await portsOf(subject)).toHaveLength(200);
+      await expect(nft.write(table, ports(many))).rejects.toMatchObject({ kind: "conflict" });
+      await nft.write(table, removal);
+      await nft.write(table, removal);
+      expect(await nft.readPorts(table)).toMatchObject({ ports: [], hairpins: [] });
+    },
+  },
+  {
     title: "one write hands a port over",
     async run(subject) {
       const successor = { ...web, podAddress: "10.88.0.3" };

@@ -148,7 +148,9 @@ function receive({ syscalls, fd, messages, first }: Receive): NetlinkOutcome[] {
 }
 
 function endsWithAck(message: NetlinkMessage | undefined): boolean {
-  return message !== undefined && (message.flags & (NLM_F_ACK | NLM_F_DUMP)) !== 0;
+  if (!message) return false;
+  // A dump is both of its bits: each alone means something else in a request for a change.
+  return (message.flags & NLM_F_ACK) !== 0 || (message.flags & NLM_F_DUMP) === NLM_F_DUMP;
 }
 
 function receiveOnce(
@@ -158,7 +160,7 @@ function receiveOnce(
   messages: readonly NetlinkMessage[],
 ): number | TrivetError {
   try {
-    return syscalls.recv(fd, buffer, MSG_DONTWAIT);
+    return receiveAfterOverrun(syscalls, fd, buffer);
   } catch (error) {
     const subject = messages.map((message) => message.subject).join(", ");
     return new TrivetError({
@@ -168,6 +170,16 @@ function receiveOnce(
       message: `the kernel did not answer a netlink request on ${subject}`,
       cause: error,
     });
+  }
+}
+
+/** An overrun is told once; what came before it, the first refusal above all, can still be received. */
+function receiveAfterOverrun(syscalls: SocketSyscalls, fd: number, buffer: Buffer): number {
+  try {
+    return syscalls.recv(fd, buffer, MSG_DONTWAIT);
+  } catch (error) {
+    if (!(error instanceof TrivetError && error.message.includes("ENOBUFS"))) throw error;
+    return syscalls.recv(fd, buffer, MSG_DONTWAIT);
   }
 }
 

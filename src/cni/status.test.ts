@@ -107,6 +107,25 @@ describe("STATUS", () => {
   });
 });
 
+describe("an exhausted pool", () => {
+  test("is looked through once for all ADDs that find it so at the same moment", async () => {
+    for (const id of ["a", "b", "c", "d", "e"])
+      expect(await call("ADD", { id })).toMatchObject({ exitCode: 0 });
+    let looks = 0;
+    const observer = { call: () => undefined, swept: () => void looks++ };
+    const plugin = createPlugin({ deps: { ...node.boot().deps, observer }, log: silentLog });
+    const late = Array.from({ length: 32 }, (_, index) => {
+      const CNI_NETNS = `/run/netns/late${index}`;
+      node.kernel.addNamespace(CNI_NETNS);
+      const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: `late${index}`, CNI_IFNAME: "eth0", CNI_NETNS };
+      return plugin.call({ env, stdin: JSON.stringify(config(tiny)) });
+    });
+    for (const { stdout } of await Promise.all(late)) expect(JSON.parse(stdout)).toMatchObject({ code: 11 });
+    expect(looks).toBeLessThan(4);
+    expect(node.stateFiles()).toHaveLength(10);
+  });
+});
+
 describe("GC", () => {
   test("keeps what is valid and removes the rest, of this network only", async () => {
     for (const id of ["a", "b", "c"]) await call("ADD", { id });

@@ -13,16 +13,15 @@ interface ReclaimOptions {
   readonly clock: Clock;
   readonly sweeper: Sweeper;
   readonly network: string;
-  readonly signal: AbortSignal;
 }
 
-/** Gives how many findings were settled; rejects only with the signal's reason. */
-export async function reclaim({ clock, sweeper, network, signal }: ReclaimOptions): Promise<number> {
-  const look = { network, signal, graceMs: 0, minAgeMs: MIN_AGE_MS };
+/** Gives how many findings were settled. Never rejects. */
+export async function reclaim({ clock, sweeper, network }: ReclaimOptions): Promise<number> {
+  const look = { network, graceMs: 0, minAgeMs: MIN_AGE_MS };
   const first = await sweeper.sweep(look);
   // The first look acts as well on what an earlier one has seen.
   if (first.settled.length > 0) return first.settled.length;
   if (first.waiting.length === 0) return 0;
-  await clock.sleep(BETWEEN_LOOKS_MS, signal);
+  await clock.sleep(BETWEEN_LOOKS_MS);
   return (await sweeper.sweep(look)).settled.length;
 }

@@ -45,10 +45,24 @@ export function createSweepers({ deps, log, turns, sandboxes }: SweepersOptions)
     byDirectory.set(stateDir, sweeper);
     return sweeper;
   };
+  const reclaiming = new Map<string, Promise<number>>();
+  // Each look reads the whole network: all ADDs that wait for an address at the same time share one.
+  const reclaimOnce = (network: string, stateDir: string): Promise<number> => {
+    const key = `${stateDir}\0${network}`;
+    const known = reclaiming.get(key);
+    if (known) return known;
+    const fresh = reclaim({ clock: deps.clock, sweeper: forDirectory(stateDir), network });
+    reclaiming.set(key, fresh);
+    return fresh.finally(() => reclaiming.delete(key));
+  };
   const sweepers: Sweepers = {
     forDirectory,
     forNetwork: ({ name, stateDir }, signal) => ({
-      reclaim: () => reclaim({ clock: deps.clock, sweeper: forDirectory(stateDir), network: name, signal }),
+      async reclaim() {
+        const freed = await reclaimOnce(name, stateDir);
+        signal.throwIfAborted();
+        return freed;
+      },
       crowded: () => sweepers.onCrowded?.(stateDir),
     }),
     onCrowded: undefined,

@@ -127,6 +127,12 @@ describe("addresses from another IPAM plugin", () => {
     ["no JSON", 6, "no JSON", { stdout: "10.9.0.7" }],
     ["no address", 101, "no address", { stdout: '{"ips":[]}' }],
     ["an address that is none", 101, '"x/8"', { stdout: '{"ips":[{"address":"x/8"}]}' }],
+    [
+      "a gateway that is none",
+      101,
+      '"10.9.0.x" for a gateway',
+      { stdout: '{"ips":[{"address":"10.9.0.7/24"}],"routes":[{"dst":"10.0.0.0/8","gw":"10.9.0.x"}]}' },
+    ],
     ["a wrong list", 7, "the result of host-local.ips", { stdout: '{"ips":7}' }],
   ];
 

@@ -12,7 +12,7 @@ import { listIn } from "../protocol/result.ts";
 import { toVersion } from "../protocol/result-version.ts";
 import type { RecordedIpam } from "../state/attachments.ts";
 import type { AttachmentKey } from "../state/paths.ts";
-import { formatAddress, networkOf, parseAddress, parseCidr } from "./address.ts";
+import { formatAddress, type IpAddress, networkOf, parseAddress, parseCidr } from "./address.ts";
 import type { AllocatedAddress, Allocation } from "./allocate.ts";
 import { runDelegate } from "./delegate.ts";
 
@@ -54,7 +54,7 @@ function parseIp(value: unknown, type: string): AllocatedAddress {
   const { address, gateway } = isObject(value) ? value : ({} as JsonObject);
   const cidr = typeof address === "string" ? parseCidr(address) : undefined;
   if (!cidr) throw unusable(type, `it gave ${JSON.stringify(address)} for an address`);
-  const way = typeof gateway === "string" ? parseAddress(gateway) : undefined;
+  const way = parseGateway(gateway, type);
   return {
     address: formatAddress(cidr.address),
     family: cidr.address.family,
@@ -63,11 +63,19 @@ function parseIp(value: unknown, type: string): AllocatedAddress {
   };
 }
 
+/** Go writes what is not set as an empty text. */
+function parseGateway(value: unknown, type: string): IpAddress | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  const gateway = typeof value === "string" ? parseAddress(value) : undefined;
+  if (!gateway) throw unusable(type, `it gave ${JSON.stringify(value)} for a gateway`);
+  return gateway;
+}
+
 function parseRoute(value: unknown, type: string): PodRoute {
   const { dst, gw } = isObject(value) ? value : ({} as JsonObject);
   const cidr = typeof dst === "string" ? parseCidr(dst) : undefined;
   if (!cidr) throw unusable(type, `it gave a route to ${JSON.stringify(dst)}`);
-  const gateway = typeof gw === "string" && gw !== "" ? parseAddress(gw) : undefined;
+  const gateway = parseGateway(gw, type);
   return { destination: networkOf(cidr), gateway: gateway && formatAddress(gateway) };
 }
 

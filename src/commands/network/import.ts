@@ -54,6 +54,10 @@ async function runImport({ from, output, apply = undefined, ...flags }: ImportFl
   const { network, as: name, stateDir, netnsDir, cacheDir } = flags;
   checkNames({ network, as: name });
   const deps = await createCniDeps();
+  await deps.files.stat(from).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    throw invalid("from", `--from: there is no directory of host-local's at ${from} (${why})`);
+  });
   const where = { stateDir, netnsDir, cacheDir, hostLocalDir: from };
   const rows = await importHostLocal({ deps, ...where, network, as: name, apply: apply === true });
   if (output === "json") print(`${JSON.stringify(rows, null, 2)}\n`);
@@ -65,13 +69,15 @@ async function runImport({ from, output, apply = undefined, ...flags }: ImportFl
 function checkNames(names: Readonly<Record<"network" | "as", string | undefined>>): void {
   for (const [flag, value] of Object.entries(names)) {
     if (value === undefined || /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(value)) continue;
-    throw new TrivetError({
-      kind: "invalid",
-      op: "network.import",
-      subject: flag,
-      message: `--${flag}: "${value}" is no name of a network: it must match [a-zA-Z0-9][a-zA-Z0-9_.-]*`,
-    });
+    throw invalid(
+      flag,
+      `--${flag}: "${value}" is no name of a network: it must match [a-zA-Z0-9][a-zA-Z0-9_.-]*`,
+    );
   }
+}
+
+function invalid(subject: string, message: string): TrivetError {
+  return new TrivetError({ kind: "invalid", op: "network.import", subject, message });
 }
 
 /** For people; one line an address, and what was done. */

@@ -99,7 +99,7 @@ async function runInstall(flags: InstallFlags): Promise<void> {
     if (!flags.dryRun) await recordFiles(files, flags.stateDir, [...programs, conflist]);
     for (const wanted of [...programs, conflist]) await tell(wanted);
   } finally {
-    print(formatTable(["FILE", "OUTCOME"], rows));
+    if (rows.length > 0) print(formatTable(["FILE", "OUTCOME"], rows));
   }
   for (const warning of await warningsFor(flags)) process.stderr.write(`warning: ${warning}\n`);
 }

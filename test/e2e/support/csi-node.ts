@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,8 +20,8 @@ export interface CsiNode {
   readonly pid: number;
   /** What it logged so far. */
   log(): string;
-  /** The value of a metric without labels. */
-  metric(name: string): Promise<number>;
+  /** The values of metrics without labels, from one scrape. */
+  metrics<Name extends string>(names: Readonly<Record<Name, string>>): Promise<Record<Name, number>>;
   /** Ends it, by default in order, and resolves when it is gone. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -36,7 +36,7 @@ export interface CsiScratch {
   remove(): Promise<void>;
 }
 
-const START_MS = 30_000;
+const START_MS = 60_000;
 const POLL_MS = 10;
 const project = fileURLToPath(new URL("../../..", import.meta.url));
 const UMOUNT_NOFOLLOW = 8;
@@ -82,15 +82,18 @@ export async function startCsiNode(
   const client = createCsiClient(socket, 60_000);
   await untilReady(child, socket, client).catch(async (error: Error) => {
     client.close();
+    const waits = await waitsOf(child.pid ?? 0);
     child.kill("SIGKILL");
-    throw new Error(`${error.message}; it said: ${log.slice(-2_000)}`);
+    throw new Error(`${error.message}; its threads wait in ${waits}; it said: ${log.slice(-2_000)}`);
   });
   return {
     ...{ client, pid: child.pid ?? 0, log: () => log },
-    async metric(name) {
+    async metrics(names) {
       const [, address] = /"health":"([^"]+)"/.exec(log) ?? [];
       const body = await (await fetch(`http://${address}/metrics`)).text();
-      return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(body)?.[1]);
+      const find = (name: unknown) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(body)?.[1]);
+      const values = Object.entries(names).map(([name, metric]) => [name, find(metric)]);
+      return Object.fromEntries(values) as Record<keyof typeof names, number>;
     },
     async stop(signal = "SIGTERM") {
       client.close();
@@ -98,6 +101,15 @@ export async function startCsiNode(
       await exited;
     },
   };
+}
+
+/** What the threads of a process are waiting for in the kernel. */
+async function waitsOf(pid: number): Promise<string> {
+  const tasks = await readdir(`/proc/${pid}/task`).catch(() => []);
+  const waits = await Promise.all(
+    tasks.map((task) => readFile(`/proc/${pid}/task/${task}/wchan`, "utf8").catch(() => "?")),
+  );
+  return waits.join(", ");
 }
 
 async function untilReady(child: ChildProcess, socket: string, client: CsiClient): Promise<void> {

@@ -10,7 +10,7 @@ import {
   openNetlink,
   type SocketSyscalls,
 } from "./netlink/connection.ts";
-import { createLane } from "./netlink/lane.ts";
+import { createDeletions } from "./netlink/deletions.ts";
 import * as queries from "./netlink/queries.ts";
 import { encodeChange } from "./netlink/requests.ts";
 import type { Netns, NetnsHandle } from "./netns.ts";
@@ -157,12 +157,9 @@ export interface Netlink {
   connect(netns?: NetnsHandle): RouteConnection;
 }
 
-/** More would not be faster: the kernel takes one deletion at a time, and only their waits overlap. */
-const DELETIONS_AT_ONCE = 2;
-
 /** `namespaces` is needed to open a socket inside another namespace. */
 export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, "within">): Netlink {
-  const slowLane = createLane(DELETIONS_AT_ONCE);
+  const deleteLink = createDeletions();
   return {
     connect(netns) {
       const open = () => openNetlink(syscalls, NETLINK_ROUTE);
@@ -170,11 +167,14 @@ export function createNetlink(syscalls: SocketSyscalls, namespaces: Pick<Netns, 
       return {
         async apply(changes) {
           if (changes.length === 0) return;
+          const [first] = changes;
+          if (first?.op === "link.delete" && changes.length === 1) {
+            return deleteLink({ connection, namespace: String(netns?.inode), name: first.name });
+          }
           const messages = changes.map(encodeChange);
-          // Deleting a device waits for an RCU grace period, some 20 ms: not on the event loop.
+          // Deleting a device takes the kernel some 20 ms: not on the event loop.
           const slow = changes.some((change) => change.op === "link.delete");
-          const send = () => connection.exchange(messages, { slow });
-          throwFirst(changes, messages, await (slow ? slowLane(send) : send()));
+          throwFirst(changes, messages, await connection.exchange(messages, { slow }));
         },
         async applyThenLink(changes, name) {
           const messages = changes.map(encodeChange);

@@ -106,6 +106,29 @@ export const netlinkContract: readonly NetlinkCase[] = [
         expect(await host.routes(linkIndex)).toEqual([]);
       }),
   },
+  {
+    title: "links deleted at the same time are each gone when their own call ends; a missing one fails alone",
+    run: (subject) =>
+      withEnds(subject, async ({ host, pair }) => {
+        const names = Array.from({ length: 12 }, (_, index) => `tv${index}`);
+        for (const name of [...names, "tvother"]) {
+          await host.apply([{ ...pair, name, peer: { ...pair.peer, name } }]);
+        }
+        const remove = async (name: string) => {
+          const connection = subject.netlink.connect(subject.host);
+          try {
+            await connection.apply([{ op: "link.delete", name }]);
+            expect(await connection.link(name)).toBeUndefined();
+          } finally {
+            connection.close();
+          }
+        };
+        const outcomes = await Promise.allSettled([...names, "none"].map(remove));
+        expect(outcomes.map(({ status }) => status)).toEqual([...names.map(() => "fulfilled"), "rejected"]);
+        expect(outcomes.at(-1)).toMatchObject({ reason: { kind: "not-found", op: "link.delete" } });
+        expect(await host.link("tvother")).toMatchObject({ name: "tvother" });
+      }),
+  },
   ...(["link.delete", "link.up", "link.no-address-generation"] as const).map((op) => ({
     title: `${op} of an interface that is not there is not-found`,
     run: (subject: NetlinkUnderTest) =>

@@ -12,6 +12,7 @@ import {
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
+const RTM_SETLINK = 19;
 const RTM_NEWADDR = 20;
 const RTM_NEWROUTE = 24;
 const RTM_DELROUTE = 25;
@@ -32,6 +33,7 @@ export const IFLA_BRPORT_ISOLATED = 33;
 const IFLA_MASTER = 10;
 const VETH_INFO_PEER = 1;
 const IFLA_AF_SPEC = 26;
+const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const ADDR_GEN_MODE_NONE = 1;
@@ -138,6 +140,30 @@ function noAddressGeneration(writer: AttributeWriter): void {
   writer.nest(IFLA_AF_SPEC, (families) =>
     families.nest(AF_INET6, (inet6) => inet6.u8(IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_MODE_NONE)),
   );
+}
+
+/** Puts a link into a group. Not as RTM_NEWLINK, which without a link of that name would be about the group. */
+export function groupMembership(name: string, group: number): NetlinkMessage {
+  const attributes = new AttributeWriter().text(IFLA_IFNAME, name).u32(IFLA_GROUP, group);
+  return {
+    op: "link.group",
+    subject: `${name} in group ${group}`,
+    type: RTM_SETLINK,
+    flags: NLM_F_ACK,
+    payload: Buffer.concat([linkHeader({}), attributes.finish()]),
+  };
+}
+
+/** Deletes all links of a group. */
+export function groupDeletion(group: number): NetlinkMessage {
+  const attributes = new AttributeWriter().u32(IFLA_GROUP, group);
+  return {
+    op: "link.group-delete",
+    subject: String(group),
+    type: RTM_DELLINK,
+    flags: NLM_F_ACK,
+    payload: Buffer.concat([linkHeader({}), attributes.finish()]),
+  };
 }
 
 function portFlags(writer: AttributeWriter, { hairpin, isolated }: BridgePort): void {

@@ -124,7 +124,7 @@ static _Noreturn void standalone(const char *command, const char *why) {
   if (size > 0) strcpy(strrchr(beside, '/'), "/.trivet-standalone");
   int file = open(beside, O_RDONLY | O_CLOEXEC);
   if (file >= 0 && (size = read(file, beside, sizeof beside - 1)) > 0 && beside[0] == '/')
-    snprintf(program, sizeof program, "%.*s", (int)strcspn(beside, "\r\n"), beside);
+    beside[size] = '\0', snprintf(program, sizeof program, "%.*s", (int)strcspn(beside, "\r\n"), beside);
   int input = memfd_create("stdin", MFD_CLOEXEC);
   if (input < 0 || !write_all(input, conf.at, conf.size) || lseek(input, 0, SEEK_SET) != 0 || dup2(input, 0) != 0)
     fail(5, "stdin cannot be handed on: ", strerror(errno));
@@ -193,7 +193,8 @@ int main(void) {
   int turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
   for (long long begun = after(0), now = begun; now < begun + TURN_MS; poll(NULL, 0, 50), now = after(0)) {
     if (now < begun + ASK_MS) why = ask(&address, verb, &request);
-    if (verb == STATUS || flock(turn, LOCK_EX | LOCK_NB) == 0) standalone(command, why); /* of STATUS there is never a crowd */
+    if (verb == STATUS) standalone(command, why); /* of which there is never a crowd */
+    if (flock(turn, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) standalone(command, why); /* NFS has no such lock */
   }
   fail(11, why, ", and too many wait to do without");
 }

@@ -3,6 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+/** What `bin/trivet` sets, too: without it each start would strip the types of all sources again. */
+const compileCache = fileURLToPath(new URL("../../../node_modules/.cache/trivet", import.meta.url));
+
 const script = fileURLToPath(new URL("./cni-agent-process.ts", import.meta.url));
 
 export interface AgentProcess {
@@ -21,6 +24,7 @@ export async function startAgentIn(
 ): Promise<AgentProcess> {
   const argv = [process.execPath, "--disable-warning=ExperimentalWarning", "--max-semi-space-size=1", script];
   const child: ChildProcess = spawn("ip", ["netns", "exec", namespace, ...argv, socket, stateDir], {
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
     stdio: ["ignore", "pipe", "inherit"],
   });
   await new Promise<void>((resolve, reject) => {

@@ -50,8 +50,9 @@ describe("through the static client and the agent", () => {
   );
 });
 
-/** Of each group the first that it has: a process of Node.js for each call takes its time. */
-const some = [...new Map([...rules].reverse().map((rule) => [rule.group, rule])).values()];
+/** Of each verb the first rule: a process of Node.js for each call takes its time, and runs the same plugin. */
+const verbs = ["ADD", "DEL", "CHECK", "GC", "STATUS"];
+const some = verbs.flatMap((verb) => rules.filter(({ group }) => group === verb).slice(0, 1));
 
 describe("standalone, since there is no agent", () => {
   test.each(some.map((rule) => [rule.group, rule.title, rule] as const))(

@@ -1,8 +1,18 @@
 /**
- * Builds `dist/trivet/`: one JavaScript file, the native addon and the protos beside it, and a start script. It
- * runs on Node.js 24 or newer without `node_modules`; type stripping does not work below that folder.
+ * Builds `dist/trivet/`: one JavaScript file, the native addon and the protos beside it, a start script, and the static CNI
+ * client where `make cni` has built it. It runs on Node.js 24 or newer without `node_modules`; type stripping does not work
+ * below that folder.
  */
-import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { build, type Plugin } from "esbuild";
 import { version } from "../src/version.ts";
@@ -81,6 +91,9 @@ await build({
 });
 copyFileSync(addon, join(target, "koffi.node"));
 cpSync(join(root, "proto"), join(target, "proto"), { recursive: true });
+const clients = join(root, "dist", "cni");
+const withClient = existsSync(join(clients, "trivet"));
+if (withClient) cpSync(clients, join(target, "cni"), { recursive: true });
 copyFileSync(join(root, "LICENSE"), join(target, "LICENSE"));
 writeFileSync(
   join(target, "package.json"),
@@ -90,6 +103,9 @@ writeFileSync(join(target, "main.js"), entry);
 writeFileSync(join(target, "trivet"), start);
 chmodSync(join(target, "trivet"), 0o755);
 const kib = Math.round(statSync(join(target, "trivet.js")).size / 1024);
+const client = withClient
+  ? "with the static CNI client"
+  : "without the static CNI client, which 'make cni' builds";
 process.stdout.write(
-  `dist/trivet: trivet.js ${kib} KiB, for ${process.platform}/${process.arch}; start it with dist/trivet/trivet\n`,
+  `dist/trivet: trivet.js ${kib} KiB, for ${process.platform}/${process.arch}, ${client}; start it with dist/trivet/trivet\n`,
 );

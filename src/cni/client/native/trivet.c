@@ -193,8 +193,7 @@ int main(void) {
   int turn = open("/proc/self/exe", O_RDONLY); /* the lock goes with the standalone plugin's end */
   for (long long begun = after(0), now = begun; now < begun + TURN_MS; poll(NULL, 0, 50), now = after(0)) {
     if (now < begun + ASK_MS) why = ask(&address, verb, &request);
-    if (verb == STATUS) standalone(command, why); /* of which there is never a crowd */
-    if (flock(turn, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) standalone(command, why); /* NFS has no such lock */
+    if (verb == STATUS || flock(turn, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) standalone(command, why); /* NFS: no turns */
   }
   fail(11, why, ", and too many wait to do without");
 }

@@ -30,7 +30,7 @@ export async function ensureBridge(
     throw inTheWay(name, `the host's interface ${name} is no bridge: choose another name for bridge`);
   }
   const missing = planGateways(name, { present: await host.addresses(link.index), addresses });
-  for (const { address } of missing) await refuseOtherLink(host, name, address);
+  for (const { address } of missing) await refuseOtherLink(host, link, address);
   await prepare();
   const changes: RouteChange[] = [
     ...(link.up ? [] : [{ op: "link.up", name } as const]),
@@ -95,11 +95,14 @@ function meet(left: LinkAddress, right: LinkAddress): boolean {
 /** The index of the loopback interface, to which every address of the host itself leads. */
 const LOOPBACK_INDEX = 1;
 
-async function refuseOtherLink(host: RouteConnection, bridge: string, gateway: string): Promise<void> {
+async function refuseOtherLink(host: RouteConnection, bridge: Link, gateway: string): Promise<void> {
   const route = await host.routeTo(gateway);
   if (route?.linkIndex !== LOOPBACK_INDEX) return;
+  // Another ADD may have given it to the bridge since we looked.
+  const present = await host.addresses(bridge.index);
+  if (present.some(({ address }) => address === gateway)) return;
   throw inTheWay(
-    bridge,
+    bridge.name,
     `another interface of the host has the address ${gateway}, which is the gateway of this network: give one of them another subnet`,
   );
 }

@@ -52,6 +52,8 @@ export function createApiClient({ access, clock, userAgent }: ApiClientOptions):
       const { token, ca, cert, key } = await access.credentials().catch((cause: unknown) => {
         throw unavailable("the credentials cannot be read", cause);
       });
+      // Nobody hears of an abort that has happened already.
+      options.signal.throwIfAborted();
       const headers: Record<string, string> = { accept: "application/json", "user-agent": userAgent };
       if (token) headers.authorization = `Bearer ${token}`;
       const { hostname } = new URL(access.server);

@@ -90,7 +90,7 @@ test("programs and conflist are put in place after the network was tried, and th
     ...["written", "written", "written", "written"],
   ]);
   expect(readdirSync(paths.bin).sort()).toEqual([".trivet-standalone", "loopback", "trivet"]);
-  expect(statSync(join(paths.bin, "trivet")).mode & 0o777).toBe(0o755);
+  expect(statSync(join(paths.bin, "trivet")).mode & 0o777).toBe(0o700);
   expect(readdirSync(paths.conf)).toEqual(["10-trivet.conflist"]);
   expect(world.picture()).toEqual(before);
 });

@@ -28,7 +28,8 @@ export interface InstallFlags {
   readonly dryRun?: boolean;
 }
 
-const PROGRAM_MODE = 0o755;
+/** Root's alone: whoever can open the client could hold the lock by which its callers take turns. */
+const PROGRAM_MODE = 0o700;
 const TEXT_MODE = 0o644;
 
 function invalid(subject: string, message: string): TrivetError {

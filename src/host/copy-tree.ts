@@ -25,10 +25,10 @@ import {
   createCopyJob,
   type TreeCopyOptions,
 } from "./copy/job.ts";
-import { createSlots } from "./copy/slots.ts";
 import { copyLevels } from "./copy/walk.ts";
 import { fromNodeError } from "./errno.ts";
 import { removeTree } from "./remove-tree.ts";
+import { createSlots } from "./slots.ts";
 
 export type { CopyProgress, CopyReport, TreeCopyOptions } from "./copy/job.ts";
 

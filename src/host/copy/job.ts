@@ -1,7 +1,7 @@
 /** What one copy carries along: its options, what it has done so far, and what it found out about the file system. */
 import { TrivetError } from "../../errors.ts";
+import type { Slots } from "../slots.ts";
 import type { Syscalls } from "../syscall.ts";
-import type { Slots } from "./slots.ts";
 import { createSyncQueue, type SyncQueue } from "./sync-queue.ts";
 
 /** How far a copy is. */

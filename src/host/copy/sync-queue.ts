@@ -2,8 +2,9 @@
  * fsync(2) of what was written, some dozens at a time: the first of them makes the journal commit all, and the others
  * find their work done. One by one, a tree of small files would wait for a commit each.
  */
+
+import { inLanes, type Slots } from "../slots.ts";
 import { close, fsync } from "./descriptor.ts";
-import { inLanes, type Slots } from "./slots.ts";
 
 /** Descriptors that wait at once. */
 const BATCH = 64;

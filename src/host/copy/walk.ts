@@ -5,6 +5,7 @@
  */
 import type { BigIntStats } from "node:fs";
 import { fromNodeError } from "../errno.ts";
+import { inLanes } from "../slots.ts";
 import { type DirectoryEntry, resolveFlags, showName } from "../syscall/openat.ts";
 import { copyAttributes } from "./attributes.ts";
 import {
@@ -18,7 +19,6 @@ import {
   unless,
 } from "./descriptor.ts";
 import { copyEntry, type EntryContext, RESOLVE } from "./entry.ts";
-import { inLanes } from "./slots.ts";
 
 /** Levels that stay open, with two descriptors each. Trees that people make are not as deep. */
 const OPEN_LEVELS = 64;

@@ -5,10 +5,14 @@
 import koffi, { type LibraryHandle } from "koffi";
 import { TrivetError } from "../../errors.ts";
 import { errnoError } from "../errno.ts";
+import { createSlots } from "../slots.ts";
 
 /** A function of the C library, as koffi binds it. */
 export type LibraryFunction = ReturnType<LibraryHandle["func"]>;
 type Async = (...args: unknown[]) => Promise<number>;
+
+/** koffi refuses more than 256 at once, and four threads serve them: the rest waits here, in turn. */
+const slots = createSlots(64);
 
 /** Throws `bug` for anything but whole numbers of 32 bits: a fraction would be cut and mean another descriptor. */
 export function requireInteger(op: string, values: Readonly<Record<string, number>>): void {
@@ -45,7 +49,7 @@ export function asynchronous(
       });
     });
   return async (subject, ...args) => {
-    const result = await call(...args);
+    const result = await slots.run(() => call(...args));
     if (result < 0) throw errnoError(-result, op, subject);
     return result;
   };

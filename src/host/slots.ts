@@ -1,9 +1,9 @@
 /**
- * How much of the thread pool copies may have. Node has four threads for all that blocks: were they all busy with a
- * copy, every other call of the process would wait for its disk.
+ * Bounds on what runs at once. Node has four threads for all that blocks: were they all busy with a copy, every other
+ * call of the process would wait for its disk.
  */
 
-/** So many pieces of work at once, whichever copy they belong to. */
+/** So many pieces of work at once. */
 export interface Slots {
   run<T>(work: () => Promise<T>): Promise<T>;
 }

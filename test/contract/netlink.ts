@@ -228,6 +228,20 @@ export const netlinkContract: readonly NetlinkCase[] = [
       }),
   },
   {
+    title: "an address of the host itself is reached by the loopback interface",
+    run: (subject) =>
+      withPair(subject, async ({ host, linkIndex }) => {
+        await host.apply([{ op: "link.up", name: "lo" }]);
+        for (const [address, prefixLength] of [
+          ["10.9.0.1", 24],
+          ["fd00:9::1", 64],
+        ] as const) {
+          await host.apply([{ op: "address.add", linkIndex, address, prefixLength }]);
+          expect(await host.routeTo(address)).toMatchObject({ linkIndex: 1, gateway: undefined });
+        }
+      }),
+  },
+  {
     title: "a neighbour entry may be given again, with another MAC",
     run: (subject) =>
       withPair(subject, async ({ host, linkIndex }) => {

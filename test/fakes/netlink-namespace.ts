@@ -160,6 +160,11 @@ export class FakeNamespace {
 
   routeTo(text: string): Route | undefined {
     const address = parseAddress(text);
+    const prefixLength = address?.family === 6 ? 128 : 32;
+    // What is the host's own goes by the loopback interface.
+    if (this.addresses.some((own) => own.address === text)) {
+      return { destination: text, prefixLength, gateway: undefined, linkIndex: 1 };
+    }
     const matching = this.routes.filter((route) => {
       const cidr = parseCidr(`${route.destination}/${route.prefixLength}`);
       return address !== undefined && cidr !== undefined && contains(networkOf(cidr), address);
@@ -167,7 +172,7 @@ export class FakeNamespace {
     const [best] = matching.sort((left, right) => right.prefixLength - left.prefixLength);
     if (!best) return undefined;
     const { protocol: _protocol, ...route } = best;
-    return { ...route, destination: text, prefixLength: address?.family === 6 ? 128 : 32 };
+    return { ...route, destination: text, prefixLength };
   }
 
   describe(): string[] {

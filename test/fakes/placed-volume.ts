@@ -1,6 +1,7 @@
 /** Wrappers of volumes for tests of a backend alone: made and put in place as the lifecycle does, no more. */
 import type { Backend, PlacedVolume } from "../../src/csi/backend/backend.ts";
 import { poolLayout, wrapperLayout } from "../../src/csi/pool/layout.ts";
+import { discardStaged } from "../../src/csi/pool/staging.ts";
 import { volumeIdFor } from "../../src/csi/volume/id.ts";
 import { encodeRecord, type VolumeRecord } from "../../src/csi/volume/record.ts";
 import type { Files } from "../../src/host/files.ts";
@@ -40,10 +41,7 @@ export async function makeVolume(
 
 /** What becomes of garbage in `staging` and of deleted volumes: into the trash, taken apart, removed. */
 export async function emptyTrash(files: Files, backend: Backend): Promise<void> {
-  let counter = 0;
-  for (const { name } of await files.list(layout.staging)) {
-    await files.rename(`${layout.staging}/${name}`, `${layout.trash}/${name}.0.${++counter}`);
-  }
+  for (const { name } of await files.list(layout.staging)) await discardStaged(files, layout, name);
   for (const { name } of await files.list(layout.trash)) {
     await backend.dismantle(`${layout.trash}/${name}`);
     await files.removeTree(`${layout.trash}/${name}`);

@@ -5,6 +5,7 @@ import type { Files } from "../../host/files.ts";
 import type { ProjectQuota } from "../../host/quota.ts";
 import { wrapperLayout } from "../pool/layout.ts";
 import { readInTrash } from "../pool/remains.ts";
+import { stagedName } from "../pool/staging.ts";
 import type { ProjectIds } from "./quota-ids.ts";
 
 /** What finding out takes. */
@@ -33,5 +34,6 @@ export async function projectOfRemains(deps: RemainsDeps, wrapper: string): Prom
 
 /** The id that the wrapper had before it was given a name in the trash. */
 export function volumeOfRemains(wrapper: string): string {
-  return basename(wrapper).split(".")[0] ?? "";
+  const entry = basename(wrapper);
+  return stagedName(entry) ?? entry.split(".")[0] ?? "";
 }

@@ -22,3 +22,8 @@ export async function discardStaged(files: Files, layout: PoolLayout, name: stri
     }
   }
 }
+
+/** The name that an entry of the trash had in `staging`; undefined for one that was never there. */
+export function stagedName(entry: string): string | undefined {
+  return /^staged\.(.+)\.\d+$/.exec(entry)?.[1];
+}

@@ -16,16 +16,21 @@ export interface RemainsDeps {
 }
 
 /**
- * The project of the record. Where there is none yet, since the volume was never finished, that of the data, which no
- * tenant ever saw then; but never one that another volume has, or one that is not ours to give.
+ * The project of the record. Where there is none yet, since the volume was never finished, that of the data, or of the
+ * wrapper while there is no data: no tenant ever saw either then. But never one that another volume has, or one that is
+ * not ours to give.
  */
 export async function projectOfRemains(deps: RemainsDeps, wrapper: string): Promise<number | undefined> {
-  const { files, quota, ids } = deps;
+  const { files, ids } = deps;
   const record = await readInTrash(files, wrapper);
   if (record) return record.projectId;
+  const id = (await projectAt(deps, wrapperLayout(wrapper).data)) ?? (await projectAt(deps, wrapper));
+  return id !== undefined && ids.mayBelongTo(id, volumeOfRemains(wrapper)) ? id : undefined;
+}
+
+async function projectAt({ quota }: RemainsDeps, path: string): Promise<number | undefined> {
   try {
-    const { id } = await quota.project(wrapperLayout(wrapper).data);
-    return ids.mayBelongTo(id, volumeOfRemains(wrapper)) ? id : undefined;
+    return (await quota.project(path)).id;
   } catch (error) {
     if (isKind(error, "not-found", "unsupported")) return undefined;
     throw error;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createFakeCopier } from "../../../test/fakes/copier.ts";
+import { createFakeCopier, type FakeCopier } from "../../../test/fakes/copier.ts";
 import { createFakeFiles, type FakeFiles, type Survival } from "../../../test/fakes/files.ts";
 import {
   emptyTrash,
@@ -20,6 +20,7 @@ interface World {
   readonly files: FakeFiles;
   readonly quota: FakeProjectQuota;
   readonly backend: Backend;
+  readonly copier: FakeCopier;
 }
 
 function worldOn(files: FakeFiles, quota: FakeProjectQuota): World {
@@ -29,7 +30,7 @@ function worldOn(files: FakeFiles, quota: FakeProjectQuota): World {
     { files, quota, ids, copier },
     { root: layout.root, how: "project quota" },
   );
-  return { files, quota, backend };
+  return { files, quota, backend, copier };
 }
 
 function createWorld(): World {
@@ -108,6 +109,19 @@ describe("a volume with a project quota", () => {
     expect(await backend.problem(volume)).toContain("counts for project 0");
     await backend.reinstate(volume);
     expect(await backend.problem(volume)).toBeUndefined();
+  });
+
+  test("is limited, with some slack, while it is copied: its source may be changed for ever", async () => {
+    const { files, quota, backend, copier } = createWorld();
+    const old = await makeVolume(files, backend, recordOf("old", { inodes: 80 }));
+    const before = new Set(quota.limits().keys());
+    const seen: unknown[] = [];
+    copier.onEntry = async () => {
+      for (const [id, limits] of quota.limits()) if (!before.has(id)) seen.push(limits);
+    };
+    const copy = await makeVolume(files, backend, recordOf("new", { inodes: 80 }), old);
+    expect(seen).toEqual([{ bytes: 88 * MIB, inodes: 106 }]);
+    expect(quota.limits().get(copy.record.projectId ?? 0)).toEqual({ bytes: 64 * MIB, inodes: 80 });
   });
 
   test("in which a tenant changed the project of a directory is told", async () => {

@@ -37,6 +37,8 @@ export interface QuotaPool {
 /** Both file systems count in blocks of at most this size, so that statfs may differ from the limit by less. */
 const ROUNDING_BYTES = 65_536;
 const MINIMUM_BYTES = 1_048_576;
+/** What the copy of a full volume may take beyond an eighth more: it has other blocks at the ends of its files. */
+const [SLACK_BYTES, SLACK_INODES] = [16_777_216, 16];
 /** Inodes that one look at the condition of a volume takes. */
 const SAMPLE = 32;
 
@@ -54,7 +56,8 @@ export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
       });
     },
     copy: (volume, from, options) =>
-      confine(deps, pool, volume, async () => {
+      confine(deps, pool, volume, async (projectId) => {
+        await quota.setLimits(volume.wrapper, projectId, withSlack(limitsFor(volume.record)));
         const [source, target] = [wrapperLayout(from.wrapper).data, wrapperLayout(volume.wrapper).data];
         const totalBytes = await usedBytes(deps, from);
         await deps.copier.tree(source, target, {
@@ -97,14 +100,14 @@ async function confine(
   deps: QuotaDeps,
   pool: QuotaPool,
   { wrapper, record }: PlacedVolume,
-  make: () => Promise<void>,
+  make: (projectId: number) => Promise<void>,
 ): Promise<Pick<VolumeRecord, "projectId">> {
   const { files, quota, ids } = deps;
   const { data } = wrapperLayout(wrapper);
   const projectId = await ids.take(wrapper, record.id);
   try {
     await quota.setProject(wrapper, { id: projectId, inherit: true });
-    await make();
+    await make(projectId);
     await quota.setProject(wrapper, { id: 0, inherit: false });
     await quota.setLimits(data, projectId, limitsFor(record));
     await requireInForce(deps, pool, record, data);
@@ -127,6 +130,15 @@ async function usedBytes({ quota }: QuotaDeps, { wrapper, record }: PlacedVolume
 
 function limitsFor({ sizeBytes, inodes = 0 }: VolumeRecord): ProjectLimits {
   return { bytes: sizeBytes, inodes };
+}
+
+/**
+ * For a copy that is being made of a volume in use: its owner may move what was copied to where the copy still has to
+ * come, again and again, and no disk would be large enough.
+ */
+function withSlack({ bytes, inodes }: ProjectLimits): ProjectLimits {
+  const more = (limit: number, least: number) => limit + Math.ceil(limit / 8) + least;
+  return { bytes: more(bytes, SLACK_BYTES), inodes: inodes === 0 ? 0 : more(inodes, SLACK_INODES) };
 }
 
 function limitOf({ wrapper, record }: PlacedVolume) {

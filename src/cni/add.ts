@@ -183,6 +183,7 @@ function newAttachment({ context: { deps, request }, call, config, netns }: Omit
     addresses: [],
     createdAtMs: deps.clock.nowMs(),
     mode: config.link.mode,
+    ...(config.mtu === undefined && { followsMtu: true }),
     ...(config.link.mode === "bridge" ? { bridge: config.link.bridge } : {}),
     ...(config.portMappings.length > 0 ? { ports: config.portMappings } : {}),
     ipam: recordedIpam(request),

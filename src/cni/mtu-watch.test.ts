@@ -34,7 +34,7 @@ async function start(apply: boolean): Promise<MtuWatch> {
 }
 
 /** A pod as ADD leaves it. */
-async function pod(name: string, mtu: number): Promise<void> {
+async function pod(name: string, mtu: number, { fixed = false, addresses = ["10.88.0.2"] } = {}) {
   const { netlink, netns, files } = node.boot().deps;
   const path = `/run/netns/${name}`;
   node.kernel.addNamespace(path);
@@ -48,7 +48,8 @@ async function pod(name: string, mtu: number): Promise<void> {
   handle.close();
   const record = {
     ...{ network: "pods", containerId: name, ifname: "eth0", hostLink: `tv${name}`, hostMac: mac.host },
-    ...{ podMac: mac.pod, netns: path, netnsInode: handle.inode.toString(), addresses: [], claim: "x" },
+    ...{ podMac: mac.pod, netns: path, netnsInode: handle.inode.toString(), addresses, claim: "x" },
+    followsMtu: !fixed,
   };
   const attachments = join(stateDir, bootId, "pods/attachments");
   for (const part of [stateDir, join(stateDir, bootId), join(stateDir, bootId, "pods"), attachments]) {
@@ -65,20 +66,50 @@ const mtusOf = (name: string) => {
 };
 
 describe("the watch of the underlay's MTU", () => {
-  it("gives a change to the pods that had the MTU before, and to no others", async () => {
+  it("gives a change to the pods whose configuration names none, and to no others", async () => {
     await pod("auto", 1450);
-    await pod("fixed", 1300);
+    await pod("fixed", 1300, { fixed: true });
+    await pod("same", 1450, { fixed: true });
     const { look } = await start(true);
     uplink().mtu = 9000;
     await look();
     expect(mtusOf("auto")).toEqual([9000, 9000]);
     expect(mtusOf("fixed")).toEqual([1300, 1300]);
+    expect(mtusOf("same")).toEqual([1450, 1450]);
     expect(said).toEqual([
       {
         message: "the MTU of the underlay has changed",
-        fields: { before: 1450, mtu: 9000, podsChanged: 1 },
+        fields: { before4: 1450, before6: 1450, mtu4: 9000, mtu6: 9000, podsChanged: 1 },
       },
     ]);
+  });
+
+  it("leaves a pod with IPv6 an MTU on which IPv6 works", async () => {
+    await pod("four", 1450);
+    await pod("six", 1450, { addresses: ["10.88.0.3", "fd00::3"] });
+    const { look } = await start(true);
+    uplink().mtu = 1000;
+    await look();
+    expect(mtusOf("four")).toEqual([1000, 1000]);
+    expect(mtusOf("six")).toEqual([1450, 1450]);
+    expect(said.map(({ message }) => message)).toContain("a pod keeps its MTU");
+  });
+
+  it("gives each pod the MTU of its own families", async () => {
+    const tunnel = node.kernel.host.addPlainLink("tun0", { mac: "02:00:00:00:00:98", mtu: 1400 });
+    tunnel.up = true;
+    const route = { destination: "::", prefixLength: 0, gateway: "fd00::1" } as const;
+    node.kernel.host.addRoute({ op: "route.add", linkIndex: tunnel.index, ...route });
+    await pod("four", 1450);
+    await pod("six", 1400, { addresses: ["fd00::3"] });
+    await pod("both", 1400, { addresses: ["10.88.0.3", "fd00::4"] });
+    const { look } = await start(true);
+    uplink().mtu = 1420;
+    await look();
+    expect(["four", "six", "both"].map((name) => mtusOf(name)[1])).toEqual([1420, 1400, 1400]);
+    tunnel.mtu = 1380;
+    await look();
+    expect(["four", "six", "both"].map((name) => mtusOf(name)[1])).toEqual([1420, 1380, 1380]);
   });
 
   it("only tells a change unless it is to be applied", async () => {

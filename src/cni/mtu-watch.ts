@@ -1,12 +1,12 @@
 /**
  * Watches the MTU of the interface with the default route, from which pods' links have theirs. A change is told, and on request
- * applied to the links of pods that have the earlier value; otherwise only new pods get it. Never touches links of others.
+ * applied to the links of pods whose configuration names none; otherwise only new pods get it. Never touches links of others.
  */
 import { join } from "node:path";
-import { asTrivetError, isKind } from "../errors.ts";
+import { asTrivetError, isKind, TrivetError } from "../errors.ts";
 import { ensureDirectory, replaceFile } from "../host/files.ts";
 import type { Log } from "../observe/log.ts";
-import { findMtu } from "./datapath/mtu.ts";
+import { findMtu, MIN_MTU_IPV6 } from "./datapath/mtu.ts";
 import type { CniDeps } from "./deps.ts";
 import { ownAttachments } from "./own-attachments.ts";
 import type { AttachmentRecord } from "./state/attachments.ts";
@@ -67,49 +67,61 @@ export function watchMtu(options: MtuWatchOptions): MtuWatch {
 
 async function lookOnce(options: MtuWatchOptions): Promise<void> {
   const { deps, stateDir, log, apply, onMtu } = options;
-  const host = deps.netlink.connect();
-  const mtu = await findMtu(host).finally(() => host.close());
-  onMtu?.(mtu);
+  const now = await findUnderlay(deps);
+  onMtu?.(Math.min(now.mtu4, now.mtu6));
   const before = await lastSeen(deps, stateDir);
-  if (before === mtu) return;
+  if (before?.mtu4 === now.mtu4 && before.mtu6 === now.mtu6) return;
   if (before !== undefined) {
-    const changed = apply ? await applyMtu(options, { before, mtu }) : undefined;
+    const changed = apply ? await applyMtu(options, now) : undefined;
     log.warn(
       apply
         ? "the MTU of the underlay has changed"
         : "the MTU of the underlay has changed: only new pods get it",
-      { before, mtu, ...(changed === undefined ? {} : { podsChanged: changed }) },
+      {
+        ...{ before4: before.mtu4, before6: before.mtu6, ...now },
+        ...(changed === undefined ? {} : { podsChanged: changed }),
+      },
     );
   }
   // Last, so that a look that was cut off is repeated.
   await ensureDirectory(deps.files, stateDir, DIRECTORY_MODE);
-  await replaceFile(deps.files, fileIn(stateDir), Buffer.from(`${JSON.stringify({ mtu })}\n`), FILE_MODE);
+  await replaceFile(deps.files, fileIn(stateDir), Buffer.from(`${JSON.stringify(now)}\n`), FILE_MODE);
+}
+
+/** What a pod of each family alone gets: their default routes may lead by different interfaces. */
+interface Underlay {
+  readonly mtu4: number;
+  readonly mtu6: number;
+}
+
+async function findUnderlay({ netlink }: Deps): Promise<Underlay> {
+  const host = netlink.connect();
+  try {
+    return { mtu4: await findMtu(host, [4]), mtu6: await findMtu(host, [6]) };
+  } finally {
+    host.close();
+  }
 }
 
 const fileIn = (stateDir: string): string => join(stateDir, "underlay.json");
 
-async function lastSeen({ files }: Deps, stateDir: string): Promise<number | undefined> {
+async function lastSeen({ files }: Deps, stateDir: string): Promise<Underlay | undefined> {
   const bytes = await nullIfAbsent(files.read(fileIn(stateDir)));
   try {
-    const { mtu } = JSON.parse(bytes?.toString("utf8") ?? "{}") as { mtu?: unknown };
-    return typeof mtu === "number" ? mtu : undefined;
+    const { mtu4, mtu6 } = JSON.parse(bytes?.toString("utf8") ?? "{}") as Partial<Underlay>;
+    return typeof mtu4 === "number" && typeof mtu6 === "number" ? { mtu4, mtu6 } : undefined;
   } catch {
     return undefined;
   }
 }
 
-interface Change {
-  readonly before: number;
-  readonly mtu: number;
-}
-
 /** How many pods have the new MTU. One that cannot be changed is told, and does not keep the others from it. */
-async function applyMtu({ deps, stateDir, log }: MtuWatchOptions, change: Change): Promise<number> {
+async function applyMtu({ deps, stateDir, log }: MtuWatchOptions, underlay: Underlay): Promise<number> {
   let changed = 0;
   for (const record of await ownAttachments(deps, stateDir)) {
-    if (record.mode === "ipam") continue;
+    if (record.mode === "ipam" || !record.followsMtu) continue;
     try {
-      if (await applyTo(deps, record, change)) changed += 1;
+      if (await applyTo(deps, record, mtuFor(record, underlay))) changed += 1;
     } catch (error) {
       // A pod that is being deleted just now.
       if (isKind(error, "not-found")) continue;
@@ -124,16 +136,21 @@ async function applyMtu({ deps, stateDir, log }: MtuWatchOptions, change: Change
   return changed;
 }
 
-async function applyTo(
-  { netlink, netns }: Deps,
-  record: AttachmentRecord,
-  { before, mtu }: Change,
-): Promise<boolean> {
+/** Throws kind `unsupported` where IPv6 would end: below its smallest MTU the kernel takes the pod's addresses away, for good. */
+function mtuFor({ addresses, hostLink }: AttachmentRecord, { mtu4, mtu6 }: Underlay): number {
+  const has4 = addresses.some((address) => !address.includes(":"));
+  const has6 = addresses.some((address) => address.includes(":"));
+  const mtu = Math.min(...(has4 ? [mtu4] : []), ...(has6 ? [mtu6] : []));
+  if (!has6 || mtu >= MIN_MTU_IPV6) return mtu;
+  const message = `it has an IPv6 address, which needs at least ${MIN_MTU_IPV6}, and the underlay has ${mtu}`;
+  throw new TrivetError({ kind: "unsupported", op: "mtu.apply", subject: hostLink, message });
+}
+
+async function applyTo({ netlink, netns }: Deps, record: AttachmentRecord, mtu: number): Promise<boolean> {
   const host = netlink.connect();
   try {
     const link = await host.link(record.hostLink);
-    // Another value was configured, and is not from the underlay.
-    if (link?.mac !== record.hostMac || link.mtu !== before) return false;
+    if (link?.mac !== record.hostMac || link.mtu === mtu) return false;
     const handle = netns.open(record.netns);
     try {
       if (handle?.inode.toString() !== record.netnsInode) return false;

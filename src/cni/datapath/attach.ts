@@ -13,12 +13,9 @@ import type { Undo } from "../undo.ts";
 import { ensureBridge, refuseForeignGateways } from "./bridge.ts";
 import { deleteHostLink } from "./host-link.ts";
 import { enableIpv6Inside, prepareHostLink } from "./link-sysctls.ts";
-import { findMtu } from "./mtu.ts";
+import { findMtu, MIN_MTU_IPV6 } from "./mtu.ts";
 import { bridgeMac } from "./names.ts";
 import { type EffectiveRoute, planHostSide, planPodSide } from "./plan.ts";
-
-/** The smallest link that IPv6 works on (RFC 8200). */
-const MIN_MTU_IPV6 = 1_280;
 
 interface AttachOptions {
   readonly deps: Pick<CniDeps, "netlink" | "sysctl" | "bootId">;

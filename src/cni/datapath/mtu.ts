@@ -6,11 +6,13 @@ import type { RouteConnection } from "../../host/netlink.ts";
  * address of a block of IPv6 that is given to nobody, inside 2000::/3, which some routers announce in place of a default route.
  */
 const somewhereOutside = { 4: "192.0.0.8", 6: "2000::1" } as const;
+/** The smallest link that IPv6 works on (RFC 8200). */
+export const MIN_MTU_IPV6 = 1_280;
 /** That of Ethernet, for a host with no default route. */
 const FALLBACK_MTU = 1500;
 
 /** That of the interface with the default route; of the smaller one, where families differ. One lookup for each: the table may hold a route for each of 5,000 pods. */
-export async function findMtu(host: RouteConnection, families: readonly (4 | 6)[] = [4, 6]): Promise<number> {
+export async function findMtu(host: RouteConnection, families: readonly (4 | 6)[]): Promise<number> {
   const found: number[] = [];
   for (const family of new Set([...families, 4, 6] as const)) {
     // A family that the pod has not counts only where the others have no default route.

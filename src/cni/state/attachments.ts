@@ -43,6 +43,8 @@ export interface Attachment extends AttachmentKey {
   readonly createdAtMs: number;
   /** How the link is connected; `ipam`: its plugin makes the link and we lease only. Absent in records of earlier releases. */
   readonly mode?: LinkMode["mode"] | "ipam" | undefined;
+  /** No MTU was configured: the link has that of the underlay, and follows it. */
+  readonly followsMtu?: boolean | undefined;
   /** The bridge, in that mode. */
   readonly bridge?: string | undefined;
   /** Networks that are masqueraded for this pod, as CIDRs: so that lost rules can be made again from records alone. */
@@ -110,6 +112,7 @@ function parseAttachment(bytes: Buffer): AttachmentRecord | undefined {
     createdAtMs: typeof value.createdAtMs === "number" ? value.createdAtMs : 0,
     claim: text("claim"),
     mode: modes.find((mode) => mode === value.mode),
+    followsMtu: value.followsMtu === true,
     bridge: text("bridge") || undefined,
     masquerade: Array.isArray(value.masquerade) ? value.masquerade.filter(isCidr) : undefined,
     ports: Array.isArray(value.ports) ? value.ports.flatMap(parsePort) : undefined,

@@ -103,6 +103,14 @@ describe("CreateSnapshot", () => {
     expect(await cut(id)).toEqual(first);
   });
 
+  test("accounts for the snapshot when an attempt that failed had left half a copy behind", async () => {
+    const id = await createFilled(world, "source");
+    const staged = `${POOL}/.pool/staging/${snapshotIdFor({ nodeId: "node-1", name: "cut" })}`;
+    await world.files.mkdir(staged, 0o700);
+    await cut(id);
+    expect(await world.settled()).toMatchObject({ reservedBytes: 2 * SIZE, trashed: 0 });
+  });
+
   test("refuses the name for another volume", async () => {
     const [one, other] = [await createFilled(world, "one"), await createFilled(world, "other")];
     await cut(one);

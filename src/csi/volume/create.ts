@@ -47,10 +47,10 @@ export function createVolume(
 
 /** The same for whatever has a record and content, such as a snapshot. */
 export async function buildWrapper(files: Files, pool: OpenPool, building: Building): Promise<VolumeRecord> {
-  const { record: wanted, directory, ledgerKey, fill } = building;
+  const { record: wanted, directory, fill } = building;
   const staged = join(pool.layout.staging, wanted.id);
   const final = join(directory, wanted.id);
-  pool.ledger.reserve(ledgerKey, wanted.sizeBytes, await pool.room());
+  await reserve(pool, building);
   try {
     await makeWrapper(files, pool, { staged, ...building });
     const chosen = await fill({ wrapper: staged, record: wanted });
@@ -76,8 +76,13 @@ async function makeWrapper(files: Files, pool: OpenPool, building: Staged): Prom
   } catch (error) {
     if (!isKind(error, "conflict")) throw error;
     await removeStaged(files, pool, building);
+    await reserve(pool, building); // what was reserved may have gone to the trash, with what lay there
     await files.mkdir(staged, WRAPPER_MODE);
   }
+}
+
+async function reserve(pool: OpenPool, { ledgerKey, record }: Building): Promise<void> {
+  pool.ledger.reserve(ledgerKey, record.sizeBytes, await pool.room());
 }
 
 async function writeRecord(files: Files, wrapper: string, record: VolumeRecord): Promise<void> {

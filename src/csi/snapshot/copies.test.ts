@@ -116,14 +116,18 @@ test("a copy that is given up ends before that is answered, and the next one beg
   expect(samples.map(({ event }) => event)).toEqual(["started", "cancelled"]);
 });
 
-test("a copy that is given up while it waits for its turn never begins", async () => {
+test("a copy that is given up while it waits for its turn never begins, and nobody waits for its turn", async () => {
   const { copies } = begin();
-  const all = [held(), held(), held()];
+  const all = [held(), held(), held(), held()];
   const answers = Promise.allSettled(all.map(({ work }, index) => copies.run(wanted(`key${index}`), work)));
   await settle();
+  await copies.cancel("key2"); // the first two are still running
+  all[0]?.finish("");
+  await settle();
+  expect(all.map(({ turns }) => turns.length)).toEqual([1, 1, 0, 1]);
   await copies.stop();
-  expect((await answers).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
-  expect(all[2]?.turns).toEqual([]);
+  const outcomes = (await answers).map(({ status }) => status);
+  expect(outcomes).toEqual(["fulfilled", "rejected", "rejected", "rejected"]);
 });
 
 test("stopping gives all up, and begins none any more", async () => {

@@ -182,7 +182,7 @@ function turnOf(copy: Running, turnsOf: (pool: string) => Slots, deps: CopiesDep
       reported = copiedBytes;
     },
     inTurn: (pool, work) =>
-      turnsOf(pool).run(async () => {
+      turnsOf(pool).run(end.signal, async () => {
         check();
         copy.state = "runs";
         deps.onCopy?.({ kind: wanted.kind, event: "started", bytes: 0 });

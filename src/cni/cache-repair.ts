@@ -8,12 +8,13 @@ import { replaceFile } from "../host/files.ts";
 import type { Log } from "../observe/log.ts";
 import type { CniDeps } from "./deps.ts";
 import { cacheDirectory, cacheFileName, encodeCache, isUsableCache } from "./libcni-cache.ts";
-import { ownAttachments, ownNetworks } from "./own-attachments.ts";
+import { ownAttachments } from "./own-attachments.ts";
 import { isObject, type JsonObject } from "./protocol/problems.ts";
 import { encodeResult } from "./protocol/result.ts";
 import { isSupportedVersion } from "./protocol/versions.ts";
 import type { AttachmentRecord } from "./state/attachments.ts";
 import { nullIfAbsent } from "./state/guard.ts";
+import { listNetworks } from "./state/list-attachments.ts";
 
 /** Where things lie, and who is told. */
 export interface CacheRepairOptions {
@@ -48,7 +49,7 @@ export async function repairCache(options: CacheRepairOptions): Promise<CacheRep
   const entries = (await nullIfAbsent(files.list(directory))) ?? [];
   if (entries.length === 0) return { rebuilt, dropped };
   const confs = await readOwnConfs(options);
-  const networks = new Set([...confs.keys(), ...(await ownNetworks(deps, stateDir))]);
+  const networks = new Set([...confs.keys(), ...(await listNetworks(deps, stateDir))]);
   const records = new Map((await ownAttachments(deps, stateDir)).map((one) => [cacheFileName(one), one]));
   for (const { name } of entries) {
     const record = records.get(name);

@@ -25,15 +25,6 @@ interface ObserveOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Every network with state of this boot, by name. */
-export async function listNetworks(
-  { files, bootId }: Pick<CniDeps, "files" | "bootId">,
-  stateDir: string,
-): Promise<string[]> {
-  const entries = (await nullIfAbsent(files.list(join(stateDir, bootId)))) ?? [];
-  return entries.flatMap(({ name, kind }) => (kind === "directory" ? [name] : [])).sort();
-}
-
 /** What is wrong in one network. Rejects if the runtime does not answer: without it nothing is known for certain. */
 export async function observeNetwork(
   deps: ObserveDeps,

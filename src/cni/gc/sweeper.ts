@@ -5,9 +5,10 @@
 import { asTrivetError } from "../../errors.ts";
 import type { Log } from "../../observe/log.ts";
 import type { CniDeps } from "../deps.ts";
+import { listNetworks } from "../state/list-attachments.ts";
 import { actionOf, type Finding, identityOf } from "./finding.ts";
 import type { LiveSandboxes } from "./live-sandboxes.ts";
-import { listNetworks, observeNetwork } from "./observe.ts";
+import { observeNetwork } from "./observe.ts";
 import { settle } from "./settle.ts";
 
 /** A DEL that is under way, or a runtime that is just starting, gets this long. */

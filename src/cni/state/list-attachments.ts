@@ -1,27 +1,32 @@
-/** Every attachment of a node, by reading all records: for repairs and for conflicts, never on the way of an ordinary call. */
+/** Every network and attachment of a node, by reading all records: for repairs and for conflicts, never on the way of an ordinary call. */
 import { join } from "node:path";
 import type { CniDeps } from "../deps.ts";
-import { type AttachmentRecord, readAttachment } from "./attachments.ts";
+import { type AttachmentRecord, decodeAttachment } from "./attachments.ts";
 import { decodeEntry, textField } from "./entry.ts";
 import { nullIfAbsent } from "./guard.ts";
 import { networkPaths } from "./paths.ts";
 
+type Deps = Pick<CniDeps, "files" | "bootId">;
+
+/** Every network with state of this boot, by name. */
+export async function listNetworks({ files, bootId }: Deps, stateDir: string): Promise<string[]> {
+  const entries = (await nullIfAbsent(files.list(join(stateDir, bootId)))) ?? [];
+  return entries.flatMap(({ name, kind }) => (kind === "directory" ? [name] : [])).sort();
+}
+
 /** Of all networks of this boot. Records that cannot be read are left out. */
-export async function listAttachments(
-  { files, bootId }: Pick<CniDeps, "files" | "bootId">,
-  stateDir: string,
-): Promise<AttachmentRecord[]> {
-  const boot = join(stateDir, bootId);
+export async function listAttachments(deps: Deps, stateDir: string): Promise<AttachmentRecord[]> {
+  const { files, bootId } = deps;
   const found: AttachmentRecord[] = [];
-  for (const { name: network } of (await nullIfAbsent(files.list(boot))) ?? []) {
-    const paths = networkPaths(boot, network);
-    for (const { name } of (await nullIfAbsent(files.list(paths.attachments))) ?? []) {
-      const bytes = await nullIfAbsent(files.read(join(paths.attachments, name)));
+  for (const network of await listNetworks(deps, stateDir)) {
+    const { attachments, attachmentName } = networkPaths(join(stateDir, bootId), network);
+    for (const { name } of (await nullIfAbsent(files.list(attachments))) ?? []) {
+      const bytes = await nullIfAbsent(files.read(join(attachments, name)));
       // A long container id is not in the file's name.
       const value = (bytes && decodeEntry(bytes)?.value) ?? {};
       const key = { containerId: textField(value, "containerId"), ifname: textField(value, "ifname") };
-      const record = await readAttachment(files, paths, key);
-      if (record !== undefined && record !== "unreadable") found.push(record);
+      const record = bytes && decodeAttachment(bytes, key);
+      if (record && record !== "unreadable" && attachmentName(key) === name) found.push(record);
     }
   }
   return found;

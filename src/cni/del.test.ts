@@ -95,3 +95,33 @@ test("one family without an address means none at all", async () => {
   expect(JSON.parse(stdout)).toMatchObject({ code: 11, msg: expect.stringContaining("all 1 are leased") });
   expect(node.stateFiles()).toEqual(before);
 });
+
+test("a DEL that was killed and comes again leaves the ports of the next pod that has its address", async () => {
+  const config = {
+    ...network({ ranges: [[{ subnet: "10.88.0.0/24", rangeStart: "10.88.0.2", rangeEnd: "10.88.0.2" }]] }),
+    capabilities: { portMappings: true },
+    runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }] },
+  };
+  const node = await nodeWithPod(config);
+  const dying = node.boot();
+  node.files().onEffect = (op, path, when) => {
+    if (op === "file.unlink" && path.includes("/attachments/") && when === "before") dying.kill();
+  };
+  await call(dying.deps, { command: "DEL", config });
+  node.files().onEffect = undefined;
+  expect(held(node)).toEqual([expect.stringContaining("/attachments/c1")]);
+  node.kernel.addNamespace("/run/netns/c2");
+  const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c2", CNI_IFNAME: "eth0", CNI_NETNS: "/run/netns/c2" };
+  const { deps } = node.boot();
+  const other = createPlugin({ deps, log: silentLog });
+  const moved = {
+    ...config,
+    runtimeConfig: { portMappings: [{ hostPort: 9090, containerPort: 80, protocol: "tcp" }] },
+  };
+  expect(await other.call({ env, stdin: JSON.stringify(moved) })).toMatchObject({ exitCode: 0 });
+  const rules = () => node.tables.get("trivet");
+  expect([...(rules()?.hairpins ?? [])]).toEqual(["10.88.0.2"]);
+  expect(await call(node.boot().deps, { command: "DEL", config })).toEqual(done);
+  expect([...(rules()?.hairpins ?? [])]).toEqual(["10.88.0.2"]);
+  expect(rules()?.ports.size).toBe(1);
+});

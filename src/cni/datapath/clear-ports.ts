@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import type { HostPort } from "../../host/nft.ts";
 import type { CniDeps } from "../deps.ts";
-import { findLeases } from "../ipam/leases.ts";
+import { findLeases, readLease } from "../ipam/leases.ts";
 import type { AttachmentRecord } from "../state/attachments.ts";
 import type { AttachmentKey, NetworkPaths } from "../state/paths.ts";
 import { flowsTo, forgetFlows } from "./flows.ts";
@@ -32,9 +32,25 @@ async function portsToClear(deps: CniDeps, { paths, key, found }: Clearing): Pro
     const { ports } = await deps.nft.readPorts(ruleTable);
     return ports.filter(({ podAddress }) => addresses.includes(podAddress));
   }
-  if (found.state === "committed" || (found.ports ?? []).length === 0) return portsOfRecord(found);
+  if ((found.ports ?? []).length === 0) return [];
+  if (found.state === "committed") return portsOfRecord(found, await ownAddresses(deps, paths, found));
   if (!found.ipam) return portsOfRecord(found, await findLeases(deps.files, paths, key));
   return claimedBy(deps, { paths, key, found });
+}
+
+/** Without those that another pod has by now: an earlier DEL may have been killed right after it released them. */
+async function ownAddresses(
+  { files }: CniDeps,
+  paths: NetworkPaths,
+  { network, addresses, containerId, ifname }: AttachmentRecord,
+): Promise<string[]> {
+  const own: string[] = [];
+  for (const address of addresses) {
+    const lease = await readLease(files, paths, { network, address });
+    const isOthers = lease && (lease.containerId !== containerId || lease.ifname !== ifname);
+    if (!isOthers) own.push(address);
+  }
+  return own;
 }
 
 /** An ADD that did not end, with addresses that another IPAM plugin gave: what it claims, and no other pod does. */

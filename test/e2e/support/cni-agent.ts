@@ -14,6 +14,8 @@ export interface AgentProcess {
   descriptors(): number;
   /** Resident memory. */
   memoryKiB(): number;
+  /** What is reachable: no garbage, no pages kept for later. */
+  heldKiB(): Promise<number>;
 }
 
 /** Resolves when it listens. `ip netns exec` becomes the program that it runs: the pid is the agent's. */
@@ -22,7 +24,13 @@ export async function startAgentIn(
   socket: string,
   stateDir: string,
 ): Promise<AgentProcess> {
-  const argv = [process.execPath, "--disable-warning=ExperimentalWarning", "--max-semi-space-size=1", script];
+  const argv = [
+    process.execPath,
+    "--disable-warning=ExperimentalWarning",
+    "--max-semi-space-size=1",
+    "--expose-gc",
+    script,
+  ];
   const child: ChildProcess = spawn("ip", ["netns", "exec", namespace, ...argv, socket, stateDir], {
     env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
     stdio: ["ignore", "pipe", "inherit"],
@@ -42,6 +50,11 @@ export async function startAgentIn(
         child.kill(signal);
       }),
     descriptors: () => readdirSync(`/proc/${pid}/fd`).length,
+    heldKiB: async () => {
+      const printed = new Promise<Buffer>((resolve) => child.stdout?.once("data", resolve));
+      child.kill("SIGUSR2");
+      return Math.round(Number(await printed) / 1024);
+    },
     memoryKiB: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]),
   };
 }

@@ -5,9 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
-import { isKind, TrivetError } from "../../errors.ts";
+import { TrivetError } from "../../errors.ts";
 import { ensureDirectory, type Files, replaceFile } from "../../host/files.ts";
 import { isObject } from "../protocol/problems.ts";
+import { nullIfAbsent } from "../state/guard.ts";
 
 /** A file to be there. */
 export interface WantedFile {
@@ -16,8 +17,8 @@ export interface WantedFile {
   readonly mode: number;
 }
 
-/** What became of it, or would: `foreign` was not ours and stays. */
-export type FileOutcome = "written" | "replaced" | "unchanged" | "removed" | "absent" | "foreign";
+/** What became of it, or would: `foreign` was not ours and stays, `needed` is named by a conflist that stays. */
+export type FileOutcome = "written" | "replaced" | "unchanged" | "removed" | "absent" | "foreign" | "needed";
 
 const recordName = "install-cni.json";
 const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -25,14 +26,7 @@ const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 /** Where it is remembered what was written: it outlives a boot. */
 export const recordPath = (stateDir: string): string => join(stateDir, recordName);
 
-async function readIfThere(files: Files, path: string): Promise<Buffer | undefined> {
-  try {
-    return Buffer.from(await files.read(path));
-  } catch (error) {
-    if (isKind(error, "not-found")) return undefined;
-    throw error;
-  }
-}
+const readIfThere = (files: Files, path: string) => nullIfAbsent(files.read(path));
 
 /** Says what `putFile` would do. */
 export async function lookAtFile(files: Files, { path, bytes, mode }: WantedFile): Promise<FileOutcome> {
@@ -119,16 +113,30 @@ export async function lookAtRecorded(files: Files, path: string, sums: string): 
   return sums.split(" ").includes(digest(present)) ? "removed" : "foreign";
 }
 
-/** Removes what is recorded and unchanged, the conflist before the programs that it names. Gives each file's outcome. */
-export async function removeRecorded(files: Files, stateDir: string): Promise<Map<string, FileOutcome>> {
+/**
+ * What `removeRecorded` would do, in its order: the conflist before the programs that it names, and these not at all where it stays, since
+ * the runtime would go on starting them.
+ */
+export async function planRemoval(files: Files, stateDir: string): Promise<Map<string, FileOutcome>> {
   const record = await readRecord(files, stateDir);
   const outcomes = new Map<string, FileOutcome>();
   const conflistFirst = [...record].sort(([a], [b]) => Number(isConflist(b)) - Number(isConflist(a)));
-  for (const [path, sum] of conflistFirst) {
-    const outcome = await lookAtRecorded(files, path, sum);
-    if (outcome === "removed") await files.unlink(path);
-    if (outcome !== "foreign") record.delete(path);
-    outcomes.set(path, outcome);
+  let stays = false;
+  for (const [path, sums] of conflistFirst) {
+    const outcome = await lookAtRecorded(files, path, sums);
+    if (isConflist(path)) stays ||= outcome === "foreign";
+    outcomes.set(path, stays && outcome === "removed" ? "needed" : outcome);
+  }
+  return outcomes;
+}
+
+/** Removes what is recorded and unchanged. Gives each file's outcome. */
+export async function removeRecorded(files: Files, stateDir: string): Promise<Map<string, FileOutcome>> {
+  const record = await readRecord(files, stateDir);
+  const outcomes = await planRemoval(files, stateDir);
+  for (const [path, outcome] of outcomes) {
+    if (outcome === "removed") await nullIfAbsent(files.unlink(path));
+    if (outcome === "removed" || outcome === "absent") record.delete(path);
   }
   if (record.size > 0) await writeRecord(files, stateDir, record);
   else if (outcomes.size > 0) await files.unlink(recordPath(stateDir));

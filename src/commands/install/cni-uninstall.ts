@@ -1,6 +1,6 @@
 /** `trivet uninstall cni`: takes away what `trivet install cni` wrote, and nothing that was changed since. */
 import type { Command } from "commander";
-import { type FileOutcome, lookAtRecorded, readRecord, removeRecorded } from "../../cni/install/files.ts";
+import { type FileOutcome, planRemoval, removeRecorded } from "../../cni/install/files.ts";
 import { defaultStateDir } from "../../config/node.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
@@ -15,23 +15,19 @@ interface UninstallFlags {
 export function defineUninstallCni(command: Command): void {
   command
     .command("cni")
-    .description("take away the files that 'trivet install cni' wrote; pods that run keep their network")
+    .description("take away the files that 'trivet install cni' wrote; drain the node first")
     .option("--state-dir <dir>", "as it was given to install", defaultStateDir)
     .option("--dry-run", "only say what would be done")
-    .addHelpText("after", "\nA file that was changed since is named and kept; the exit code is then 1.")
+    .addHelpText(
+      "after",
+      "\nPods that run keep their network, but without the plugin the runtime cannot delete them: so drain the node first, or install\nanother one under the same name. A file that was changed since is named and kept; the exit code is then 1.",
+    )
     .action(runUninstall);
 }
 
 async function runUninstall({ stateDir, dryRun }: UninstallFlags): Promise<void> {
   const { files } = await createTrialDeps();
-  const outcomes = new Map<string, FileOutcome>();
-  if (dryRun) {
-    for (const [path, sum] of await readRecord(files, stateDir)) {
-      outcomes.set(path, await lookAtRecorded(files, path, sum));
-    }
-  } else {
-    for (const [path, outcome] of await removeRecorded(files, stateDir)) outcomes.set(path, outcome);
-  }
+  const outcomes = await (dryRun ? planRemoval : removeRecorded)(files, stateDir);
   const rows = [...outcomes].map(([path, outcome]) => [path, explain(outcome, dryRun === true)]);
   print(rows.length === 0 ? "nothing is recorded as installed\n" : formatTable(["FILE", "OUTCOME"], rows));
   if ([...outcomes.values()].includes("foreign")) process.exitCode = 1;
@@ -39,6 +35,7 @@ async function runUninstall({ stateDir, dryRun }: UninstallFlags): Promise<void>
 
 function explain(outcome: FileOutcome, dryRun: boolean): string {
   if (outcome === "foreign") return "kept: it was changed since";
+  if (outcome === "needed") return "kept: the conflist that was changed names it; remove that one first";
   if (outcome === "absent") return "gone already";
   return dryRun ? `would be ${outcome}` : outcome;
 }

@@ -8,6 +8,7 @@ import { listenUnix } from "../host/unix-socket.ts";
 import type { Log } from "../observe/log.ts";
 import { type IncomingCall, readCall } from "./agent-request.ts";
 import { type CallSlots, createCallSlots } from "./call-slots.ts";
+import { watchRules } from "./datapath/rules-watch.ts";
 import type { CniDeps } from "./deps.ts";
 import type { LiveSandboxes } from "./gc/live-sandboxes.ts";
 import { startSweepLoop } from "./gc/loop.ts";
@@ -63,9 +64,10 @@ export async function startCniAgent(options: CniAgentOptions): Promise<CniAgent>
   const afterwards = () => repairQuietly(deps, stateDir, log);
   const looping = { sweepers, stateDir, clock: deps.clock, intervalMs, afterwards };
   const loop = intervalMs === 0 ? undefined : startSweepLoop(looping);
+  const rules = loop && watchRules({ deps, log, repair: afterwards });
   return {
     async stop({ timeoutMs }) {
-      const swept = loop?.stop();
+      const swept = Promise.all([loop?.stop(), rules?.stop()]);
       await published.withdraw();
       const closed = closeServer(server);
       await connections.end(timeoutMs);

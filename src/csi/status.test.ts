@@ -47,4 +47,14 @@ describe("errorToStatus", () => {
     const { code, message } = errorToStatus(long);
     expect([code, message.slice(0, 6), message.length]).toEqual(["INVALID_ARGUMENT", "f is x", 1_003]);
   });
+
+  test.each(["x".repeat(987) + "😀".repeat(20), "\ud800"])(
+    "a message never holds half a character: a header cannot",
+    (text) => {
+      const { message } = errorToStatus(
+        new TrivetError({ kind: "invalid", op: "x", subject: "f", message: `name is ${text}` }),
+      );
+      expect(() => encodeURI(message)).not.toThrow();
+    },
+  );
 });

@@ -27,9 +27,13 @@ const codes = {
 /** A status travels in a header: one that repeats a huge field of the request would cost the caller the whole answer. */
 const MAX_MESSAGE_LENGTH = 1_000;
 
-/** `message`, cut where a caller's own text has made it too long for a header or a line of the log. */
+/**
+ * `message`, cut where a caller's own text has made it too long for a header or a line of the log. Half a character, of
+ * the caller's or left by the cut, is replaced: a header cannot hold it, and to try would end the process.
+ */
 export function boundedMessage(message: string): string {
-  return message.length <= MAX_MESSAGE_LENGTH ? message : `${message.slice(0, MAX_MESSAGE_LENGTH)}...`;
+  const cut = message.length <= MAX_MESSAGE_LENGTH ? message : `${message.slice(0, MAX_MESSAGE_LENGTH)}...`;
+  return cut.toWellFormed();
 }
 
 /** What the caller gets for any thrown value. A bug of ours is told apart in the log only, never with its stack. */

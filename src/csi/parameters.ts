@@ -71,6 +71,10 @@ function row(key: string, values: string, absent: string, meaning: string, inlin
   return { key, values, default: absent, meaning, inline };
 }
 
+/** The sidecars' own keys. external-provisioner takes them out of CreateVolume, but not out of GetCapacity. */
+const SIDECAR_PREFIX = "csi.storage.k8s.io/";
+const FS_TYPE_KEY = "csi.storage.k8s.io/fstype";
+
 /** What external-provisioner adds with `--extra-create-metadata`; it describes, and decides nothing. */
 const metadata = {
   claimName: "csi.storage.k8s.io/pvc/name",
@@ -105,6 +109,8 @@ export interface ParameterSource {
   readonly allowed: readonly string[];
   /** Keys that are known and mean nothing here. */
   readonly ignored: (key: string) => boolean;
+  /** Whether an unknown key is named without its value, which may be anything. */
+  readonly isPrivate?: boolean;
 }
 
 const classSource: ParameterSource = {
@@ -113,15 +119,21 @@ const classSource: ParameterSource = {
   ignored: (key) => Object.values<string>(metadata).includes(key),
 };
 
+/** A class as it stands in the cluster, with its sidecars' keys; the file system among them is read (GetCapacity). */
+export function parseWholeClass(map: WireMap): ClassParameters & { readonly sidecarFsType?: string } {
+  const ignored = (key: string) => key.startsWith(SIDECAR_PREFIX);
+  const parameters = parseParameters(map, { ...classSource, ignored });
+  const sidecarFsType = map[FS_TYPE_KEY];
+  return sidecarFsType ? { ...parameters, sidecarFsType } : parameters;
+}
+
 /** Throws `invalid`, naming key and value, for what is unknown or cannot be understood. */
 export function parseParameters(map: WireMap, source: ParameterSource = classSource): ClassParameters {
   for (const [key, value] of Object.entries(map)) {
     if (source.allowed.includes(key) || source.ignored(key)) continue;
     const known = source.allowed.join(", ");
-    throw invalid(
-      `${source.field}.${key}`,
-      `is "${value}", but there is no such parameter: known are ${known}`,
-    );
+    const given = source.isPrivate ? "is given" : `is "${value}"`;
+    throw invalid(`${source.field}.${key}`, `${given}, but there is no such parameter: known are ${known}`);
   }
   const get = <T>(key: string, parse: (field: string, text: string) => T): T | undefined => {
     const text = map[key];

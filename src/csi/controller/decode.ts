@@ -2,7 +2,7 @@
 import type { AccessType } from "../backend/backend.ts";
 import { type Capability, parseCapabilities } from "../capability.ts";
 import { type CapacityRange, parseCapacityRange } from "../capacity.ts";
-import { type ClassParameters, parseParameters } from "../parameters.ts";
+import { type ClassParameters, parseParameters, parseWholeClass } from "../parameters.ts";
 import { invalid } from "../refusal.ts";
 import { requireReachable } from "../topology.ts";
 import type {
@@ -40,18 +40,22 @@ export function parseCreateVolume(request: CreateVolumeRequest, own: WireTopolog
   const [mutable] = Object.entries(request.mutable_parameters);
   if (mutable)
     throw invalid(`mutable_parameters.${mutable[0]}`, `is "${mutable[1]}": no parameter can be changed`);
-  const kind = kindOf(request.parameters, capabilities);
+  const kind = kindOf(parseParameters(request.parameters), capabilities);
   requireReachable(request.accessibility_requirements, own);
   return { name, range, ...kind, source: request.volume_content_source ?? undefined };
 }
 
-/** The same of a question about capacity, where capabilities may be left out. */
-export function parseKind(parameters: WireMap, capabilities: readonly WireCapability[]): WantedKind {
-  return kindOf(parameters, capabilities.length === 0 ? [] : parseCapabilities(capabilities));
+/** The same of a question about capacity, where capabilities may be left out, and the class is as it stands. */
+export function parseKind(map: WireMap, wire: readonly WireCapability[]): WantedKind {
+  const { sidecarFsType, ...parameters } = parseWholeClass(map);
+  const capabilities = wire.length === 0 ? [] : parseCapabilities(wire);
+  const kind = kindOf(parameters, capabilities);
+  // Of the two file systems that a class may name for mounted volumes, CreateVolume gets this one in its capability.
+  const fsType = kind.fsType ?? (kind.access === "mount" ? sidecarFsType : undefined);
+  return { ...kind, fsType };
 }
 
-function kindOf(map: WireMap, capabilities: readonly Capability[]): WantedKind {
-  const parameters = parseParameters(map);
+function kindOf(parameters: ClassParameters, capabilities: readonly Capability[]): WantedKind {
   const [access = "mount", ...others] = new Set(capabilities.map((one) => one.access));
   if (others.length > 0)
     throw invalid("volume_capabilities", "ask for mount and block: a volume is one of them");

@@ -1,0 +1,66 @@
+/**
+ * Calls with odd content, in odd order, or while half of the node is away: what kubelets, sidecars, class authors and
+ * pods can do that no life cycle has. Each of these went wrong once.
+ */
+import { describe, expect, test } from "vitest";
+import type { PoolConfig } from "../../src/csi/pool/config.ts";
+import { errnoError } from "../../src/host/errno.ts";
+import { createLog } from "../../src/observe/log.ts";
+import {
+  create,
+  createWorld,
+  INLINE_ID,
+  mount,
+  POOL,
+  requests,
+  restart,
+  SIZE,
+  stagingOf,
+  TARGET,
+  type World,
+} from "./csi-world.ts";
+
+const OTHER = "/kubelet/pods/b/mount";
+const GIB = 2 ** 30;
+
+async function started(changes: Parameters<typeof createWorld>[0] = {}): Promise<World> {
+  const world = createWorld(changes);
+  await world.driver.scan();
+  return world;
+}
+
+/** Staged as the kubelet does it, which makes the directory. */
+async function staged(world: World, id: string, group = ""): Promise<void> {
+  if (!world.files.peek(stagingOf(id))) await world.files.mkdir(stagingOf(id), 0o750);
+  await world.call("Node.NodeStageVolume", { ...requests.stage(id), volume_capability: writer(group) });
+}
+
+const writer = (group: string) => ({
+  ...{ mount: { ...mount.mount, volume_mount_group: group }, block: null },
+  access_mode: { mode: "SINGLE_NODE_WRITER" },
+});
+
+const publish = (world: World, id: string, target: string, group = "") =>
+  world.call("Node.NodePublishVolume", {
+    ...requests.publish(id, target),
+    volume_capability: writer(group),
+  });
+
+const pool = (name: string, more: Partial<PoolConfig> = {}): PoolConfig => ({
+  ...{ name, path: `/disk/${name}`, backend: "directory", budgetBytes: 10 * GIB, requireMount: false },
+  ...more,
+});
+
+describe("GetCapacity", () => {
+  test("takes the parameters of a class as external-provisioner sends them: with its own keys", async () => {
+    const world = await started();
+    const ask = (parameters: object) =>
+      world.call<{ available_capacity: string }>("Controller.GetCapacity", {
+        ...{ volume_capabilities: [], parameters, accessible_topology: null },
+      });
+    const secret = { "csi.storage.k8s.io/provisioner-secret-name": "x" };
+    expect((await ask(secret)).available_capacity).toBe(String(10 * GIB));
+    // No pool here makes file systems.
+    expect((await ask({ "csi.storage.k8s.io/fstype": "xfs" })).available_capacity).toBe("0");
+  });
+});

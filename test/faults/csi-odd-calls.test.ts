@@ -64,3 +64,18 @@ describe("GetCapacity", () => {
     expect((await ask({ "csi.storage.k8s.io/fstype": "xfs" })).available_capacity).toBe("0");
   });
 });
+
+describe("an inline volume", () => {
+  const unpublish = (world: World) =>
+    world.call("Node.NodeUnpublishVolume", { volume_id: INLINE_ID, target_path: TARGET });
+  test("is refused without repeating what its attributes hold", async () => {
+    const lines: string[] = [];
+    const log = createLog("node", "debug", { write: (line) => void lines.push(line) });
+    const world = await started({ log });
+    const request = requests.publishInline(TARGET);
+    const volume_context = { ...request.volume_context, password: "hunter2" };
+    const publishing = world.call("Node.NodePublishVolume", { ...request, volume_context });
+    await expect(publishing).rejects.toThrow("volume_context.password");
+    expect(lines.join("")).not.toContain("hunter2");
+  });
+});

@@ -43,6 +43,7 @@ const attributes = {
   field: "volume_context",
   allowed: ["size", ...parameterRows.filter(({ inline }) => inline).map(({ key }) => key)],
   ignored: (key: string) => key.startsWith(KUBELET_PREFIX),
+  isPrivate: true,
 };
 
 /** Apart from every name that CreateVolume could be asked for: those hold no control character. */

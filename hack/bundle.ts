@@ -71,7 +71,7 @@ const start = `#!/bin/sh
 directory=$(dirname -- "$(readlink -f -- "$0")")
 if [ $# -eq 0 ] && [ -n "\${CNI_COMMAND:-}" ]; then set -- cni; fi
 heap=
-if [ "\${1:-}" = cri ]; then heap=--max-semi-space-size=1; fi
+case \${1:-} in cri | node) heap=--max-semi-space-size=1 ;; esac
 exec "\${TRIVET_NODE:-node}" \${heap:+"$heap"} "$directory/main.js" "$@"
 `;
 

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { built, createImageWorld, MIB, place, SIZE, withSize } from "../../../test/faults/image-world.ts";
+import {
+  built,
+  createImageWorld,
+  MIB,
+  place,
+  requireWhole,
+  SIZE,
+  withSize,
+} from "../../../test/faults/image-world.ts";
 import { imageOf } from "./image/content.ts";
 
 const options = { signal: new AbortController().signal, onProgress: () => undefined };
@@ -13,8 +21,9 @@ describe("an image that cannot be made", () => {
       "a number of inodes where there is none",
       { fsType: "xfs", sizeBytes: 300 * MIB, inodes: 7 },
       "invalid",
-      /inodes/,
+      /parameters\.inodes/,
     ],
+    ["a number of inodes of what is raw", { access: "block", inodes: 7 }, "invalid", /parameters\.inodes/],
   ] as const)("%s is refused, and nothing is made", async (_, fields, kind, message) => {
     const world = createImageWorld();
     const volume = await place(world, "new", fields);
@@ -161,11 +170,37 @@ describe("a copy", () => {
   test.each([
     ["smaller than its original", { sizeBytes: SIZE / 2 }, "range"],
     ["raw, of one that is mounted", { access: "block" }, "precondition"],
+    ["with another number of inodes than its original has", { inodes: 7 }, "invalid"],
   ] as const)("is not made %s", async (_, fields, kind) => {
     const world = createImageWorld();
     const from = await built(world, "from");
     const copy = await place(world, "copy", fields);
     await expect(world.backend.copy(copy, from, options)).rejects.toMatchObject({ kind });
     expect(await world.files.list(copy.wrapper)).toEqual([]);
+  });
+
+  /** An attached original that shows in no mount of ours, on a disk that cannot share. */
+  async function hiddenOriginal() {
+    const world = createImageWorld();
+    const from = await built(world, "from", { owner: { mode: 0o1770, uid: 1, gid: 2 } });
+    await world.backend.attach(from);
+    return { world, from, copy: await place(world, "copy") };
+  }
+
+  test("of what another mount namespace still shows is refused where it would take more than a moment", async () => {
+    const { world, from, copy } = await hiddenOriginal();
+    world.loops.busy.add("/dev/loop0");
+    await expect(world.backend.copy(copy, from, options)).rejects.toMatchObject({
+      kind: "precondition",
+      message: expect.stringContaining("still in use on /dev/loop0"),
+    });
+    expect(await world.files.list(copy.wrapper)).toEqual([]);
+  });
+
+  test("of what a crash left attached is made, when it has been detached", async () => {
+    const { world, from, copy } = await hiddenOriginal();
+    await world.backend.copy(copy, from, options);
+    requireWhole(world, copy);
+    expect(world.loops.devices.size).toBe(0);
   });
 });

@@ -48,12 +48,12 @@ export function createImageBackend(deps: ImageDeps, settings: ImageSettings): Ba
     async build(volume) {
       const { record } = volume;
       const image = imageOf(volume);
-      const chosen = accessOf(record) === "block" ? {} : { fsType: planFileSystem(record) };
+      const fsType = planFileSystem(record);
       await images.create(image, record.sizeBytes);
-      if (chosen.fsType) await makeFileSystem(deps, volume);
+      if (fsType) await makeFileSystem(deps, volume, fsType);
       if (preallocate) await images.reserve(image);
       await files.sync(image);
-      return chosen;
+      return fsType ? { fsType } : {};
     },
     copy: (volume, from, options) => copyImage(deps, { volume, from, preallocate, options }),
     async reinstate(volume) {

@@ -63,26 +63,27 @@ export function loopOptionsOf(record: VolumeRecord, preallocate: boolean) {
   return { blockSize: accessOf(record) === "block" ? 512 : 4096, discard: !preallocate } as const;
 }
 
-/** The file system that is to be made; `range` or `invalid` for what it cannot be. */
-export function planFileSystem(record: VolumeRecord): ImageFsType {
-  const fsType = fsTypeOf(record);
-  if (record.sizeBytes < minimumBytes[fsType]) {
+/** The file system that is to be made, none for a raw volume; `range` or `invalid` for what it cannot be. */
+export function planFileSystem(record: VolumeRecord): ImageFsType | undefined {
+  const fsType = accessOf(record) === "block" ? undefined : fsTypeOf(record);
+  if (fsType && record.sizeBytes < minimumBytes[fsType]) {
     const least = minimumBytes[fsType] / MIB;
     throw refusal("range", record.id, `a volume with ${fsType} has at least ${least} MiB`);
   }
   if (record.inodes !== undefined && fsType !== "ext4") {
-    throw invalid(
-      "inodes",
-      `is ${record.inodes}: ${fsType} has as many inodes as there is room for, leave it out`,
-    );
+    const why = `is ${record.inodes}, but only ext4 has a number of inodes that can be set, not ${fsType ?? "a raw volume"}: leave it out`;
+    throw invalid("parameters.inodes", why);
   }
   return fsType;
 }
 
 /** An empty file system, with the owner and mode of the record. */
-export async function makeFileSystem(deps: ImageDeps, volume: PlacedVolume): Promise<void> {
+export async function makeFileSystem(
+  deps: ImageDeps,
+  volume: PlacedVolume,
+  fsType: ImageFsType,
+): Promise<void> {
   const { record } = volume;
-  const fsType = planFileSystem(record);
   const { inodes } = record;
   await deps.imageFileSystems.make(imageOf(volume), { fsType, ...(inodes === undefined ? {} : { inodes }) });
   await withFileSystem(deps, volume, async (root) => {

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { isKind, withCleanupFailure } from "../../../errors.ts";
 import type { ImageFsType } from "../../../host/image-content.ts";
-import { refusal } from "../../refusal.ts";
+import { invalid, refusal } from "../../refusal.ts";
 import { isMissing } from "../../volume/read.ts";
 import type { VolumeRecord } from "../../volume/record.ts";
 import type { CopyOptions, PlacedVolume } from "../backend.ts";
@@ -57,6 +57,11 @@ export async function copyImage(deps: ImageDeps, copy: ImageCopy): Promise<Parti
       `a copy of ${from.record.id} has at least its ${sizeBytes} bytes`,
     );
   }
+  const { inodes } = volume.record;
+  if (inodes !== undefined && inodes !== from.record.inodes) {
+    const why = `is ${inodes}, but a copy of an image has as many inodes as its source: leave it out`;
+    throw invalid("parameters.inodes", why);
+  }
   await takeContent(deps, copy);
   const isBlock = accessOf(from.record) === "block";
   const fsType = isBlock ? undefined : fsTypeOf(from.record);
@@ -97,17 +102,29 @@ async function takeContent(deps: ImageDeps, { volume, from, options }: ImageCopy
     );
     return;
   }
-  const inUse = accessOf(from.record) === "block" && (await deps.loops.find(source)) !== undefined;
-  if (!inUse) return copyBytes(options.signal);
+  const device = await deviceInUse(deps, from);
+  if (device === undefined) return copyBytes(options.signal);
   await deps.images.share(source, image).catch((error) => {
     if (!isKind(error, "unsupported")) throw error;
     throw refusal(
       "precondition",
       from.record.id,
-      `${from.record.id} is a raw block volume in use: its pool can copy it at one moment only on XFS or btrfs; stop its pod`,
+      `${from.record.id} is still in use on ${device}, where its writers cannot be stopped: its pool can copy it at one moment only on XFS or btrfs; stop its pod`,
       error,
     );
   });
+}
+
+/**
+ * The device of a volume that is not mounted, but written by whoever has it open: a raw one, or one that other mount
+ * namespaces still show. What nobody uses, such as what a crash left attached, is detached.
+ */
+async function deviceInUse({ loops }: ImageDeps, volume: PlacedVolume): Promise<string | undefined> {
+  const device = await loops.find(imageOf(volume));
+  if (!device) return undefined;
+  return accessOf(volume.record) === "mount" && (await loops.detach(imageOf(volume)))
+    ? undefined
+    : device.path;
 }
 
 /** The mark comes first: a process that is killed with all its children is to find it when it starts again. */

@@ -65,6 +65,30 @@ describe("GetCapacity", () => {
   });
 });
 
+describe("a group", () => {
+  test("of a second pod is refused also when the staging mount was lost meanwhile", async () => {
+    const world = await started();
+    const id = await create(world, "one");
+    await staged(world, id, "1000");
+    await publish(world, id, TARGET, "1000");
+    await world.mounts.unmount(stagingOf(id));
+    await expect(publish(world, id, OTHER, "2000")).rejects.toMatchObject({ kind: "precondition" });
+    expect(world.files.peek(stagingOf(id))?.gid).toBe(1000);
+  });
+
+  test("of an inline volume is given by the retry, where the first attempt died after its mount", async () => {
+    const world = await started();
+    const request = { ...requests.publishInline(TARGET), volume_capability: writer("1000") };
+    world.files.onEffect = (op, _, when) => {
+      if (op === "file.setgroup" && when === "before") world.files.halt();
+    };
+    await expect(world.call("Node.NodePublishVolume", request)).rejects.toThrow();
+    const next = await restart(world, "everything");
+    await next.call("Node.NodePublishVolume", request);
+    expect(next.files.peek(TARGET)?.gid).toBe(1000);
+  });
+});
+
 describe("an inline volume", () => {
   const unpublish = (world: World) =>
     world.call("Node.NodeUnpublishVolume", { volume_id: INLINE_ID, target_path: TARGET });

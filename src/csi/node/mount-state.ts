@@ -49,6 +49,16 @@ export function showsSource(table: readonly MountInfo[], source: VolumeSource): 
   return ({ device, root }) => device === place?.device && root === place.root;
 }
 
+/** Where the volume is shown beside `path`, all of it. */
+export function shownBeside(
+  table: readonly MountInfo[],
+  source: VolumeSource,
+  path: string | undefined,
+): string | undefined {
+  const shows = showsSource(table, source);
+  return table.find((mount) => shows(mount) && mount.mountPoint !== path)?.mountPoint;
+}
+
 /**
  * The mounts that show a volume or a directory within it, such as the kubelet's for `subPath`; of what is mounted from a
  * device every mount is of the volume.

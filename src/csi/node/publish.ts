@@ -7,7 +7,7 @@ import type { MountInfo } from "../../host/mount.ts";
 import type { Capability } from "../capability.ts";
 import { invalid, refusal } from "../refusal.ts";
 import { applyGroup } from "./group.ts";
-import { mountsAt, placeOf, type ShowsVolume, showsSource } from "./mount-state.ts";
+import { mountsAt, placeOf, shownBeside, showsSource } from "./mount-state.ts";
 import { effectiveFlags, requireCapable, type ShownVolume } from "./shown-volume.ts";
 import { type Attached, hasFlags, type ShowDeps, showAt, stageFrom, takeBack } from "./stage.ts";
 import { makeTarget, type Target } from "./target.ts";
@@ -28,32 +28,27 @@ export interface Publication {
  */
 export function planPublish({ table, source }: Attached, wanted: Publication): boolean {
   const { target, capability, staging } = wanted;
-  const shows = showsSource(table, source);
   const top = mountsAt(table, target.path).at(-1);
   if (top) {
-    requireSame(top, { wanted, shows, table });
+    requireSame(top, wanted, { table, source });
     return false;
   }
-  const other = table.find((mount) => shows(mount) && mount.mountPoint !== staging?.path);
-  if (other && capability.accessMode === "SINGLE_NODE_SINGLE_WRITER") {
-    const message = `the volume has a single writer and is published at ${other.mountPoint}`;
+  const other = shownBeside(table, source, staging?.path);
+  if (other !== undefined && capability.accessMode === "SINGLE_NODE_SINGLE_WRITER") {
+    const message = `the volume has a single writer and is published at ${other}`;
     throw refusal("precondition", target.path, message);
   }
   return true;
 }
 
-interface Present {
-  readonly wanted: Publication;
-  readonly shows: ShowsVolume;
-  readonly table: readonly MountInfo[];
-}
-
-function requireSame(top: MountInfo, { wanted, shows, table }: Present): void {
+function requireSame(top: MountInfo, wanted: Publication, { table, source }: Attached): void {
   const { volume, target, staging, capability } = wanted;
-  const isOurs = shows(top);
+  const isOurs = showsSource(table, source)(top);
   if (isOurs && capability.access === "block") return;
   const from = staging && mountsAt(table, staging.path).at(-1);
-  const inherited = from?.options ?? placeOf(table, volume.placed.wrapper)?.options ?? [];
+  // The file system of an image has nothing from the mount of its pool.
+  const place = source.kind === "directory" ? placeOf(table, source.path) : undefined;
+  const inherited = from?.options ?? place?.options ?? [];
   const wantsReadOnly = wanted.readOnly || capability.readOnly;
   const isReadOnly = wantsReadOnly || inherited.includes("ro");
   const flags = effectiveFlags(volume.placed.record, capability);
@@ -74,7 +69,11 @@ export async function publish(deps: ShowDeps, wanted: Publication): Promise<void
   }
   const [table, source] = await Promise.all([deps.mounts.list(), volume.backend.attach(volume.placed)]);
   const attached = { table, source };
-  if (!planPublish(attached, wanted)) return;
+  if (!planPublish(attached, wanted)) {
+    // An attempt that died may have come no further than the mount: an inline volume has its group only after that.
+    if (!wanted.staging) await giveToGroup(deps, wanted, { top: target.path, publishedAt: undefined });
+    return;
+  }
   const made = await makeTarget(deps.files, target, capability.access === "block" ? "file" : "directory");
   try {
     await show(deps, wanted, attached);
@@ -92,16 +91,16 @@ async function show(deps: ShowDeps, wanted: Publication, attached: Attached): Pr
     flags: effectiveFlags(volume.placed.record, capability),
     readOnly: wanted.readOnly || capability.readOnly,
   };
-  const shows = showsSource(table, source);
   if (source.kind === "block") return showAt(deps, source, target.path, options);
   if (!staging) {
     await showAt(deps, source, target.path, options);
     return giveToGroup(deps, wanted, { top: target.path, publishedAt: undefined });
   }
   const top = mountsAt(table, staging.path).at(-1);
-  if (!top || !shows(top)) await stageFrom(deps, { volume, staging, capability }, attached);
-  const other = table.find((mount) => shows(mount) && mount.mountPoint !== staging.path);
-  await giveToGroup(deps, wanted, { top: staging.path, publishedAt: other?.mountPoint });
+  if (!top || !showsSource(table, source)(top))
+    await stageFrom(deps, { volume, staging, capability }, attached);
+  const publishedAt = shownBeside(table, source, staging.path);
+  await giveToGroup(deps, wanted, { top: staging.path, publishedAt });
   await deps.mounts.bind(staging.path, target.path, options);
 }
 

@@ -9,7 +9,7 @@ import type { VolumeSource } from "../backend/backend.ts";
 import type { Capability } from "../capability.ts";
 import { refusal } from "../refusal.ts";
 import { applyGroup } from "./group.ts";
-import { mountsAt, placeOf, showsSource } from "./mount-state.ts";
+import { mountsAt, placeOf, shownBeside, showsSource } from "./mount-state.ts";
 import { effectiveFlags, requireCapable, type ShownVolume } from "./shown-volume.ts";
 import { type Target, useDirectory } from "./target.ts";
 
@@ -67,7 +67,9 @@ export async function stageFrom(deps: ShowDeps, wanted: Staging, attached: Attac
   const made = await useDirectory(deps.files, staging);
   try {
     await showAt(deps, source, staging.path, { flags, readOnly: false });
-    await applyGroup(deps.files, { top: staging.path, group: capability.group, publishedAt: undefined });
+    // A volume that is staged again, since its staging mount was lost, may have pods still.
+    const publishedAt = shownBeside(table, source, staging.path);
+    await applyGroup(deps.files, { top: staging.path, group: capability.group, publishedAt });
   } catch (error) {
     const undo = () => takeBack(deps, staging.path, made);
     await undo().catch((cleanup) => withCleanupFailure(error, cleanup));

@@ -1,7 +1,7 @@
 /** The plugin is put in place on a node, tried, used and taken away again, as `trivet install cni` and its neighbours do it. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AgentProcess, startAgentIn } from "./support/cni-agent.ts";
@@ -103,6 +103,11 @@ test("a second run leaves every file alone", () => {
     ino: written.ino,
     mtimeNs: written.mtimeNs,
   });
+});
+
+test("a path that is not absolute is taken from here, since the client is started elsewhere", () => {
+  const { status, stdout } = install("--loopback", "--runtime", relative(process.cwd(), program));
+  expect([status, outcomes(stdout)]).toEqual([0, ["not run", ...Array(4).fill("unchanged")]]);
 });
 
 test("what is installed works, and the loopback plugin too", () => {

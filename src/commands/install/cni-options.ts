@@ -1,6 +1,6 @@
 /** What `trivet install cni` takes from its flags, and the files that follow from it. */
 import { access, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type ConflistChoices, conflistName, encodeConflist } from "../../cni/install/conflist.ts";
 import type { WantedFile } from "../../cni/install/files.ts";
 import { parseConfig } from "../../cni/protocol/netconf.ts";
@@ -34,6 +34,16 @@ const TEXT_MODE = 0o644;
 
 function invalid(subject: string, message: string): TrivetError {
   return new TrivetError({ kind: "invalid", op: "install.options", subject, message });
+}
+
+/** The runtime starts the client in a directory of its own, and the record is read in another one. */
+export function withAbsolutePaths(flags: InstallFlags): InstallFlags {
+  const { binDir, confDir, stateDir, runtime } = flags;
+  const absolute = { binDir, confDir, stateDir, runtime };
+  return {
+    ...flags,
+    ...Object.fromEntries(Object.entries(absolute).map(([key, path]) => [key, resolve(path)])),
+  };
 }
 
 /** The conflist's text. Throws kind `invalid` with every problem that the plugin itself would find in it. */

@@ -22,7 +22,14 @@ import { TrivetError } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
-import { conflistFile, conflistOf, type InstallFlags, isThere, programsOf } from "./cni-options.ts";
+import {
+  conflistFile,
+  conflistOf,
+  type InstallFlags,
+  isThere,
+  programsOf,
+  withAbsolutePaths,
+} from "./cni-options.ts";
 import { createTrialDeps } from "./trial-deps.ts";
 
 export const defaultBinDir = "/opt/cni/bin";
@@ -75,7 +82,8 @@ Example:
     .action(runInstall);
 }
 
-async function runInstall(flags: InstallFlags): Promise<void> {
+async function runInstall(given: InstallFlags): Promise<void> {
+  const flags = withAbsolutePaths(given);
   const { files, trial } = await createTrialDeps();
   const record = await readRecord(files, flags.stateDir);
   const conflist = await conflistToBe(files, flags, record);

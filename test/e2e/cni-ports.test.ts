@@ -1,7 +1,15 @@
 /** Host ports on the real kernel: real traffic of both families and of TCP and UDP, from everywhere that can reach them. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createCniDeps } from "../../src/commands/host.ts";
-import { addIpv6Uplink, addressesIn, ask, listen, type Server } from "./support/cni-traffic.ts";
+import {
+  addIpv6Uplink,
+  addressesIn,
+  ask,
+  askAll,
+  listen,
+  type Server,
+  sctpArrival,
+} from "./support/cni-traffic.ts";
 import { type CniAnswer, type Json, uplink, World } from "./support/cni-world.ts";
 
 let world: World;
@@ -20,7 +28,7 @@ const mappings = [
   { hostPort: 8080, containerPort: 80, protocol: "tcp" },
   { hostPort: 5353, containerPort: 53, protocol: "udp" },
   { hostPort: 8081, containerPort: 81, protocol: "tcp", hostIP: uplink.node },
-  { hostPort: 3868, containerPort: 3868, protocol: "sctp" },
+  { hostPort: 3868, containerPort: 3869, protocol: "sctp" },
 ];
 
 const network = (mode: string, portMappings: readonly object[] = []): Json => ({
@@ -73,11 +81,19 @@ describe.each(kinds)("a pod with host ports, %s, br_netfilter %s", (mode, netfil
     ["another pod", "p2"],
     ["itself", "p1"],
   ])("is reached from %s, over TCP and UDP, IPv4 and IPv6", (_title, from) => {
-    for (const address of [uplink.node, six.node]) {
-      expect(ask(world, from, { protocol: "tcp", address, port: 8080 }), `${address} tcp`).toBe("p1");
-      expect(ask(world, from, { protocol: "udp", address, port: 5353 }), `${address} udp`).toBe("p1");
-    }
-    expect(ask(world, from, { protocol: "tcp", address: uplink.node, port: 8081 })).toBe("p1");
+    const questions = [
+      ...[uplink.node, six.node].flatMap((address) => [
+        { protocol: "tcp", address, port: 8080 } as const,
+        { protocol: "udp", address, port: 5353 } as const,
+      ]),
+      { protocol: "tcp", address: uplink.node, port: 8081 } as const,
+    ];
+    expect(askAll(world, from, questions)).toEqual(questions.map(() => "p1"));
+  });
+
+  test("is reached over SCTP, and sees who asks", async () => {
+    const port = { address: uplink.node, port: 3868 };
+    expect(await sctpArrival(world, { from: "out", to: "p1", ...port })).toBe(`${uplink.outside} 3869`);
   });
 
   test("is reached by the host's 127.0.0.1, and no pod and nobody outside reaches what listens there", async () => {
@@ -157,12 +173,26 @@ describe.each(kinds)("a pod with host ports, %s, br_netfilter %s", (mode, netfil
 
   test("has its ports back with the next ADD after somebody flushed all rules", async () => {
     world.exec("node", "nft", "flush", "ruleset");
-    expect(ask(world, "out", { protocol: "tcp", address: uplink.node, port: 8080, waitMs: 500 })).toBe("");
     addressesIn(await world.call("ADD", "p3", { ...network(mode) }));
-    expect(ask(world, "out", { protocol: "tcp", address: uplink.node, port: 8080 })).toBe("p1");
-    expect(ask(world, "out", { protocol: "udp", address: six.node, port: 5353 })).toBe("p1");
+    expect(
+      askAll(world, "out", [
+        { protocol: "tcp", address: uplink.node, port: 8080 },
+        { protocol: "udp", address: six.node, port: 5353 },
+      ]),
+    ).toEqual(["p1", "p1"]);
     await world.call("DEL", "p3", network(mode));
   });
+});
+
+test("rules that somebody flushed come back without an ADD", async () => {
+  const config = network("routed", mappings);
+  addressesIn(await world.call("ADD", "p1", config));
+  const ruleset = () => world.exec("node", "nft", "list", "ruleset");
+  world.exec("node", "nft", "flush", "ruleset");
+  expect(ruleset()).toBe("");
+  await expect.poll(ruleset, { timeout: 10_000 }).toContain("tcp . 8080 : ");
+  expect(ruleset()).toContain('iifname != "lo" ip daddr 127.0.0.0/8 drop');
+  await world.call("DEL", "p1", config);
 });
 
 test("a UDP client that never changes its port follows the port from pod to pod", async () => {

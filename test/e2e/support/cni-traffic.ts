@@ -1,5 +1,7 @@
 /** Servers and questions over TCP and UDP inside the namespaces of a `World`, of both address families. */
 import { execFileSync, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { expect } from "vitest";
 import type { CniAnswer, World } from "./cni-world.ts";
 
 export type Transport = "tcp" | "udp";
@@ -26,21 +28,24 @@ if (protocol === "tcp") {
 }`;
 
 const clientProgram = `
-const [protocol, address, port, localPort, waitMs] = process.argv.slice(1);
-const end = (text) => { console.log(text); process.exit(0); };
-setTimeout(() => end(""), Number(waitMs));
-if (protocol === "tcp") {
+const ask = ({ protocol, address, port, localPort = 0, waitMs = 5000 }) => new Promise((resolve) => {
   let text = "";
-  const socket = require("net").connect({ host: address, port: Number(port) });
-  socket.on("data", (chunk) => { text += chunk; });
+  const tcp = protocol === "tcp";
+  const socket = tcp
+    ? require("net").connect({ host: address, port })
+    : require("dgram").createSocket(address.includes(":") ? "udp6" : "udp4");
+  const end = (answer) => { clearTimeout(timer); resolve(answer); if (tcp) socket.destroy(); else socket.close(); };
+  const timer = setTimeout(() => end(""), waitMs);
   socket.on("error", () => end(""));
-  socket.on("close", () => end(text));
-} else {
-  const socket = require("dgram").createSocket(address.includes(":") ? "udp6" : "udp4");
+  if (tcp) {
+    socket.on("data", (chunk) => { text += chunk; });
+    socket.on("close", () => end(text));
+    return;
+  }
   socket.on("message", (message) => end(String(message)));
-  socket.on("error", () => end(""));
-  socket.bind(Number(localPort), () => socket.send("?", Number(port), address));
-}`;
+  socket.bind(localPort, () => socket.send("?", port, address));
+});
+Promise.all(JSON.parse(process.argv[1]).map(ask)).then((answers) => console.log(JSON.stringify(answers)));`;
 
 /** Answers everybody with `name`. */
 export async function listen(
@@ -85,10 +90,15 @@ interface Question {
 
 /** The answer; empty if there is none. */
 export function ask(world: World, part: string, question: Question): string {
-  const { protocol, address, port, localPort = 0, waitMs = 5_000 } = question;
+  return askAll(world, part, [question])[0] ?? "";
+}
+
+/** The answers, in order: one process for all of them, which asks at once. */
+export function askAll(world: World, part: string, questions: readonly Question[]): string[] {
   const argv = ["netns", "exec", world.name(part), process.execPath, "-e", clientProgram];
-  const told = [protocol, address, port, localPort, waitMs].map(String);
-  return execFileSync("ip", [...argv, ...told], { encoding: "utf8" }).trim();
+  return JSON.parse(
+    execFileSync("ip", [...argv, JSON.stringify(questions)], { encoding: "utf8" }),
+  ) as string[];
 }
 
 /** Perl is in every Debian, and can forbid that a packet is broken up, which Node cannot. */
@@ -115,6 +125,48 @@ export function passesWhole(
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Sends an SCTP INIT, since hardly any kernel is built with sockets for it; its checksum is that of RFC 9260, Appendix A. */
+const sctpClientProgram = `
+use Socket qw(:DEFAULT :all);
+my ($address, $port) = @ARGV;
+my $init = pack("CCnNNnnN", 1, 0, 20, 1, 65536, 1, 1, 1);
+my $head = pack("nnN", 40000, $port, 0);
+my $sum = 0xffffffff;
+for my $byte (unpack("C*", $head . pack("N", 0) . $init)) {
+  $sum ^= $byte;
+  $sum = $sum & 1 ? ($sum >> 1) ^ 0x82f63b78 : $sum >> 1 for 1 .. 8;
+}
+socket(my $socket, PF_INET, SOCK_RAW, 132) or die "socket: $!";
+send($socket, $head . pack("V", $sum ^ 0xffffffff) . $init, 0, pack_sockaddr_in(0, inet_aton($address))) or die "send: $!";`;
+
+const sctpServerProgram = `
+use Socket qw(:DEFAULT :all);
+$| = 1;
+socket(my $socket, PF_INET, SOCK_RAW, 132) or die "socket: $!";
+print "ready\\n";
+recv($socket, my $packet, 2048, 0);
+my $header = (unpack("C", $packet) & 15) * 4;
+my $source = inet_ntoa(substr($packet, 12, 4));
+print join(" ", $source, unpack("n", substr($packet, $header + 2, 2))), "\\n";`;
+
+/** What a pod sees of an SCTP packet that is sent to a port of the host: its source, and the port that it comes to. */
+export async function sctpArrival(
+  world: World,
+  { from, to, address, port }: { from: string; to: string; address: string; port: number },
+): Promise<string> {
+  const server = spawn("ip", ["netns", "exec", world.name(to), "perl", "-e", sctpServerProgram], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  try {
+    const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe("ready");
+    world.exec(from, "perl", "-e", sctpClientProgram, address, String(port));
+    return String((await lines.next()).value);
+  } finally {
+    server.kill();
   }
 }
 

@@ -27,7 +27,7 @@ describe("a pool that is the node's podCIDRs", () => {
     const { json } = await runtime.invoke(environment("ADD"), fromNode());
     expect(addressesOf(json)).toEqual([
       expect.stringMatching(/^10\.42\.7\.\d+\/32$/),
-      expect.stringMatching(/^fd00:7::/),
+      expect.stringMatching(/^fd00:7::[0-9a-f]+\/128$/),
     ]);
   });
 

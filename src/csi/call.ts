@@ -18,6 +18,9 @@ export interface Call {
   about(id: VolumeId): void;
 }
 
+/** For what the driver does on its own: nobody goes away. */
+export const ownCall: Call = { check: () => undefined, about: () => undefined };
+
 /** A method: request as on the wire, response as on the wire, any failure thrown. */
 export type Handler<Request> = (request: Request, call: Call) => Promise<object>;
 

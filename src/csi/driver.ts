@@ -2,7 +2,7 @@
 import type { Handlers, UnaryHandler } from "../host/grpc.ts";
 import type { Log } from "../observe/log.ts";
 import { createOpenBackends } from "./backend/open.ts";
-import { atEdge, type CallReport, type Handler } from "./call.ts";
+import { atEdge, type CallReport, type Handler, ownCall } from "./call.ts";
 import { deleteVolumeHandler } from "./controller/delete-volume.ts";
 import { createController } from "./controller.ts";
 import type { CsiDeps } from "./deps.ts";
@@ -101,7 +101,7 @@ export function createDriver(options: DriverOptions): Driver {
   const admin = createStorageAdmin({
     ...{ ...shared, deleted, kubeletRoot },
     deleteVolume: async (volume_id) => {
-      await remove({ volume_id }, { check: () => undefined, about: () => undefined });
+      await remove({ volume_id }, ownCall);
     },
   });
   const edge = { ...deps, log, ...(options.onCall ? { onCall: options.onCall } : {}) };

@@ -1,5 +1,6 @@
 /** The Node service: shows volumes to pods and takes them away again. */
-import type { Call, Handler } from "./call.ts";
+import { withCleanupFailure } from "../errors.ts";
+import { type Call, type Handler, ownCall } from "./call.ts";
 import { parseCapability } from "./capability.ts";
 import { expandHandler } from "./node/expand.ts";
 import { hide } from "./node/hide.ts";
@@ -89,7 +90,7 @@ function unstageHandler(deps: Shared) {
       const find = () => findQuietly(deps, id);
       const shown = await hide(deps, {
         volumeId: volume_id,
-        ownId: id,
+        ownIds: id ? [id] : [],
         path,
         findShows: () => showsOf(deps, find),
       });
@@ -113,8 +114,14 @@ function publishHandler(deps: Shared) {
     const readOnly = request.readonly;
     if (deps.inlineVolumes.isInline(request)) {
       await deps.lock.run([volume_id, target.path], async () => {
-        const found = await deps.inlineVolumes.make(request, target, capability, call);
-        await publish(deps, { volume: shownVolume(found), target, staging: undefined, capability, readOnly });
+        const { found, isNew } = await deps.inlineVolumes.make(request, target, capability, call);
+        const wanted = { volume: shownVolume(found), target, staging: undefined, capability, readOnly };
+        await publish(deps, wanted).catch(async (error) => {
+          // The kubelet unpublishes nothing that was refused: what was made for it would stay.
+          if (isNew)
+            await removeInline(deps, found, ownCall).catch((also) => withCleanupFailure(error, also));
+          throw error;
+        });
       });
       return {};
     }
@@ -148,17 +155,17 @@ function unpublishHandler(deps: Shared) {
     if (id) call.about(id);
     // Neither the pool nor the volume need be there: a mount is to go also when its disk has died.
     await deps.lock.run([volume_id, path], async () => {
-      const inline = id ? undefined : await deps.inlineVolumes.find(volume_id);
-      const find = async () => inline ?? (await findQuietly(deps, id));
-      const ownId = id ?? inline?.record.id;
+      const looking = id ? undefined : deps.inlineVolumes.find(volume_id);
+      const seen = await looking?.catch(() => undefined);
+      const find = async () => seen ?? (await findQuietly(deps, id));
+      const ownIds = id ? [id] : deps.inlineVolumes.idsOf(volume_id);
       if (hasParent) {
-        await hide(deps, { volumeId: volume_id, ownId, path, findShows: () => showsOf(deps, find) });
+        await hide(deps, { volumeId: volume_id, ownIds, path, findShows: () => showsOf(deps, find) });
         await removeTarget(deps.files, path);
       }
-      if (inline) {
-        await detachUnused(deps, inline);
-        await deps.inlineVolumes.remove(inline, call);
-      } else if (!id) await deps.inlineVolumes.confirmAbsence(volume_id);
+      const inline = await looking;
+      if (inline) await removeInline(deps, inline, call);
+      else if (!id) await deps.inlineVolumes.confirmAbsence(volume_id);
     });
     return {};
   };
@@ -205,6 +212,11 @@ async function detachUnused({ mounts }: Shared, found: FoundVolume): Promise<voi
   const source = await attachedOf(found);
   if (!source || mountsWithin(await mounts.list(), source).length > 0) return;
   await found.pool.backendOf(found.record).detach(found.pool.place(found.record));
+}
+
+async function removeInline(deps: Shared, inline: FoundVolume, call: Call): Promise<void> {
+  await detachUnused(deps, inline);
+  await deps.inlineVolumes.remove(inline, call);
 }
 
 function unknown(volumeId: string) {

@@ -92,6 +92,32 @@ describe("a group", () => {
 describe("an inline volume", () => {
   const unpublish = (world: World) =>
     world.call("Node.NodeUnpublishVolume", { volume_id: INLINE_ID, target_path: TARGET });
+  test("is unpublished while its pool is away, and removed when that is back", async () => {
+    const world = await started();
+    await world.call("Node.NodePublishVolume", requests.publishInline(TARGET));
+    await world.files.rename(`${POOL}/.pool/pool.json`, "/disk/pool.json");
+    await unpublish(world);
+    expect(world.files.peek(TARGET)).toBeUndefined();
+  });
+
+  test("is unpublished also when its record cannot be read; that it stays is told", async () => {
+    const world = await started();
+    await world.call("Node.NodePublishVolume", requests.publishInline(TARGET));
+    const [volume] = await world.files.list(`${POOL}/volumes`);
+    await world.files.unlink(`${POOL}/volumes/${volume?.name}/meta.json`);
+    await expect(unpublish(world)).rejects.toMatchObject({ kind: "precondition" });
+    expect(world.files.peek(TARGET)).toBeUndefined();
+  });
+
+  test("that cannot be published is not left behind: the kubelet may never unpublish it", async () => {
+    const world = await started();
+    await world.files.mkdir(TARGET, 0o750);
+    await world.files.create(`${TARGET}/left`, Buffer.alloc(0), 0o600);
+    const publishing = world.call("Node.NodePublishVolume", requests.publishInline(TARGET));
+    await expect(publishing).rejects.toMatchObject({ kind: "precondition" });
+    expect(await world.files.list(`${POOL}/volumes`)).toEqual([]);
+  });
+
   test("is refused without repeating what its attributes hold", async () => {
     const lines: string[] = [];
     const log = createLog("node", "debug", { write: (line) => void lines.push(line) });

@@ -17,8 +17,8 @@ const MAX_STACKED = 64;
 export interface Hidden {
   readonly volumeId: string;
   readonly path: string;
-  /** Which volume its own directories show, by its id in the pool; the same as `volumeId` unless that is a pod's. */
-  readonly ownId: string | undefined;
+  /** What directories of the volume are named after: its id, or those that the inline volume of a pod may have. */
+  readonly ownIds: readonly string[];
   /** Says whether a mount is of the volume, where that is not plain from its root; undefined if nobody knows. */
   findShows(): Promise<ShowsVolume | undefined>;
 }
@@ -42,9 +42,9 @@ export async function hide(deps: ShowDeps, hidden: Hidden): Promise<readonly Mou
 
 /** A path that shows only other things is not this volume's: to unmount it would pull them away from a pod. */
 async function requireVolume(stacked: readonly MountInfo[], hidden: Hidden): Promise<void> {
-  const { volumeId, ownId, path } = hidden;
+  const { volumeId, ownIds, path } = hidden;
   if (stacked.length === 0) return;
-  if (ownId !== undefined && stacked.some(({ root }) => volumeOfMountRoot(root) === ownId)) return;
+  if (stacked.some(({ root }) => ownIds.includes(volumeOfMountRoot(root) ?? ""))) return;
   const shows = (await hidden.findShows()) ?? showsSomeDevice;
   if (stacked.some(shows)) return;
   const shown = stacked.map(({ root, source }) => volumeOfMountRoot(root) ?? `${root} of ${source}`);

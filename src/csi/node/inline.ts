@@ -6,7 +6,7 @@
 import { dirname } from "node:path";
 import { isKind } from "../../errors.ts";
 import type { Mounts } from "../../host/mount.ts";
-import type { Call } from "../call.ts";
+import { type Call, ownCall } from "../call.ts";
 import type { Capability } from "../capability.ts";
 import { removeVolume } from "../controller/delete-volume.ts";
 import { type ControllerDeps, findByName, makeVolume } from "../controller/new-volume.ts";
@@ -54,10 +54,19 @@ export function createInlineVolumes(deps: InlineDeps) {
   const find = (volumeId: string) => findByName(deps, nameOf(volumeId));
   return {
     isInline: ({ volume_context }: NodePublishVolumeRequest) => volume_context[EPHEMERAL_KEY] === "true",
+    /** Undefined where there is none, or where its pool is away: it is then swept when that is back. */
     find: async (volumeId: string): Promise<FoundVolume | undefined> => {
-      const found = await find(volumeId);
+      const found = await find(volumeId).catch((error) => {
+        if (!isKind(error, "unavailable")) throw error;
+      });
       return found?.record.ephemeral?.volumeId === volumeId ? found : undefined;
     },
+    /** The ids that it can have, whether its pool is there or not. */
+    idsOf: (volumeId: string): readonly string[] =>
+      deps.pools.all.map(({ config }) =>
+        volumeIdFor({ nodeId: deps.nodeId, pool: config.name, name: nameOf(volumeId) }),
+      ),
+    /** The volume, and whether it was made now. */
     async make(request: NodePublishVolumeRequest, target: Target, capability: Capability, call: Call) {
       const { volume_id } = request;
       const sizeBytes = parseSize(deps, request);
@@ -68,9 +77,10 @@ export function createInlineVolumes(deps: InlineDeps) {
       const range = { requiredBytes: sizeBytes, limitBytes: 0 };
       const extra = { ephemeral: { volumeId: volume_id, target: target.path } };
       const wanted = { name: nameOf(volume_id), range, parameters, access, fsType, extra };
+      const isNew = (await find(volume_id)) === undefined;
       await makeVolume(deps, wanted, call);
       const found = await find(volume_id);
-      if (found) return found;
+      if (found) return { found, isNew };
       throw refusal("io", volume_id, `the inline volume ${volume_id} was made and is not there`);
     },
     async remove(found: FoundVolume, call: Call): Promise<void> {
@@ -121,7 +131,7 @@ async function sweep(
       if (!(await isGone(deps, dirname(ephemeral.target)))) continue;
       await deps.lock.run([ephemeral.volumeId, id], async () => {
         const found = await find(ephemeral.volumeId);
-        if (found) await removeVolume(deps, found, { check: () => undefined, about: () => undefined });
+        if (found) await removeVolume(deps, found, ownCall);
       });
       deps.log.info("inline volume removed: its pod is gone", { volumeId: id, target: ephemeral.target });
     } catch (error) {

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { MountInfo } from "../../host/mount.ts";
 import type { Backend } from "../backend/backend.ts";
 import type { VolumeId } from "../volume/id.ts";
+import type { VolumeRecord } from "../volume/record.ts";
 import { type Publication, planPublish } from "./publish.ts";
 
 const line = (mountPoint: string, more: Partial<MountInfo>): MountInfo => ({
@@ -10,10 +11,10 @@ const line = (mountPoint: string, more: Partial<MountInfo>): MountInfo => ({
 });
 
 test("the inline image of a pod is published once: the mount of its pool has flags that it need not have", () => {
-  const record = {
+  const record: VolumeRecord = {
     ...{ id: `tv-${"a".repeat(8)}-${"b".repeat(26)}` as VolumeId, name: "n", pool: "p", sizeBytes: 1 },
     ...{ created: "", backend: "image", fsType: "ext4" },
-  } as const;
+  };
   const target = { path: "/kubelet/pods/a/mount", hasParent: true };
   const wanted: Publication = {
     ...{ target, staging: undefined, readOnly: false },

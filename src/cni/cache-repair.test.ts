@@ -59,6 +59,13 @@ async function repair() {
 const read = async (name: string) => node.files().read(join(cacheDir, "results", name));
 
 describe("mending libcni's cache", () => {
+  it("is mended though there are directories among the files, which libcni passes over too", async () => {
+    await write(join(confDir, "05-old.conflist", "x"), "");
+    await write(join(cacheDir, "results", `pods-${"f".repeat(64)}-eth0`, "x"), "");
+    await writeCache(ofPod);
+    expect(await repair()).toEqual({ rebuilt: [], dropped: [ofPod] });
+  });
+
   it("writes an empty file anew from the record of the pod, so that DEL can read it", async () => {
     await writeRecord(id);
     await writeCache(ofPod);

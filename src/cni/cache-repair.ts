@@ -46,7 +46,7 @@ export async function repairCache(options: CacheRepairOptions): Promise<CacheRep
   const directory = cacheDirectory(cacheDir);
   const rebuilt: string[] = [];
   const dropped: string[] = [];
-  const entries = (await nullIfAbsent(files.list(directory))) ?? [];
+  const entries = await listFiles(files, directory);
   if (entries.length === 0) return { rebuilt, dropped };
   const confs = await readOwnConfs(options);
   const networks = new Set([...confs.keys(), ...(await listNetworks(deps, stateDir))]);
@@ -74,6 +74,12 @@ export async function repairCache(options: CacheRepairOptions): Promise<CacheRep
     });
   }
   return { rebuilt, dropped };
+}
+
+/** Without directories, which libcni passes over as well. */
+async function listFiles(files: CniDeps["files"], directory: string) {
+  const entries = (await nullIfAbsent(files.list(directory))) ?? [];
+  return entries.filter(({ kind }) => kind !== "directory");
 }
 
 function isOfNetwork(name: string, networks: ReadonlySet<string>): boolean {
@@ -104,7 +110,7 @@ interface OwnConf {
 /** Configurations with a plugin of ours in them, by the network's name. Unreadable ones are nobody's. */
 async function readOwnConfs({ deps, confDir }: CacheRepairOptions): Promise<Map<string, OwnConf>> {
   const found = new Map<string, OwnConf>();
-  for (const { name } of (await nullIfAbsent(deps.files.list(confDir))) ?? []) {
+  for (const { name } of await listFiles(deps.files, confDir)) {
     if (!/\.(conf|conflist|json)$/.test(name)) continue;
     const bytes = await nullIfAbsent(deps.files.read(join(confDir, name)));
     const conf = bytes && parse(bytes);

@@ -9,6 +9,8 @@ import type { OpenPool, Pool } from "./pool.ts";
 /** What the volume needs of its pool. */
 export interface PoolWish extends Pick<ClassParameters, "pools" | "backend" | "inodes" | "fsType"> {
   readonly access: AccessType;
+  /** Whether whoever makes a pod asks, and no class does: not even by name for what is kept for classes. */
+  readonly isInline?: boolean;
 }
 
 /** The pools of a node with the setting that chooses among them. */
@@ -26,7 +28,7 @@ export function createPoolChooser(all: readonly Pool[], choice: PoolChoice): Poo
   let turn = 0;
   return {
     async choose(wish) {
-      const named = candidatesOf(all, wish.pools, choice);
+      const named = candidatesOf(all, wish, choice);
       const open: OpenPool[] = [];
       let away: unknown;
       for (const pool of named) {
@@ -49,7 +51,7 @@ export function createPoolChooser(all: readonly Pool[], choice: PoolChoice): Poo
 
 function candidatesOf(
   all: readonly Pool[],
-  wanted: readonly string[] | undefined,
+  { pools: wanted, isInline }: PoolWish,
   choice: PoolChoice,
 ): readonly Pool[] {
   const names = all.map(({ config }) => config.name).join(", ");
@@ -61,9 +63,13 @@ function candidatesOf(
     const message = `parameters.pool is "${wanted.join(",")}", and this node has ${names}`;
     throw refusal("exhausted", "parameters.pool", message);
   }
-  const filled = matching.filter(({ config }) => !config.drain);
+  const allowed = matching.filter(({ config }) => !(isInline && config.onlyNamed));
+  if (wanted && allowed.length === 0) {
+    throw invalid("volume_context.pool", `is "${wanted.join(",")}", which is for classes that name it alone`);
+  }
+  const filled = allowed.filter(({ config }) => !config.drain);
   if (filled.length > 0) return filled;
-  const drained = matching.map(({ config }) => config.name).join(", ");
+  const drained = allowed.map(({ config }) => config.name).join(", ");
   throw refusal("exhausted", "parameters.pool", `pool ${drained} gets no new volumes: it is being drained`);
 }
 

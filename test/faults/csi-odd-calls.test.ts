@@ -118,6 +118,15 @@ describe("an inline volume", () => {
     expect(await world.files.list(`${POOL}/volumes`)).toEqual([]);
   });
 
+  test("gets no room in a pool that is kept for classes that name it", async () => {
+    const world = await started({ pools: [pool("default"), pool("fast", { onlyNamed: true })] });
+    const request = requests.publishInline(TARGET);
+    const volume_context = { ...request.volume_context, pool: "fast" };
+    const publishing = world.call("Node.NodePublishVolume", { ...request, volume_context });
+    await expect(publishing).rejects.toMatchObject({ kind: "invalid" });
+    expect(await world.files.list("/disk/fast/volumes")).toEqual([]);
+  });
+
   test("is refused without repeating what its attributes hold", async () => {
     const lines: string[] = [];
     const log = createLog("node", "debug", { write: (line) => void lines.push(line) });
@@ -127,5 +136,27 @@ describe("an inline volume", () => {
     const publishing = world.call("Node.NodePublishVolume", { ...request, volume_context });
     await expect(publishing).rejects.toThrow("volume_context.password");
     expect(lines.join("")).not.toContain("hunter2");
+  });
+});
+
+describe("a volume", () => {
+  test("is not made a second time beside the one in a pool that went away", async () => {
+    const world = await started({ pools: [pool("a"), pool("b")], poolChoice: "round-robin" });
+    await create(world, "one");
+    await world.files.rename("/disk/a/.pool/pool.json", "/disk/pool.json");
+    await expect(create(world, "one")).rejects.toMatchObject({ kind: "unavailable" });
+    expect(await world.files.list("/disk/b/volumes")).toEqual([]);
+  });
+
+  test("is not made a second time in another pool when the first is there after all", async () => {
+    const world = await started({ pools: [pool("a"), pool("b")], poolChoice: "round-robin" });
+    world.files.onEffect = (op, path, when) => {
+      if (op === "file.sync" && path === "/disk/a/volumes" && when === "before") {
+        throw errnoError("ENOSPC", op, path);
+      }
+    };
+    await expect(create(world, "one")).rejects.toMatchObject({ kind: "exhausted" });
+    world.files.onEffect = undefined;
+    expect(await world.files.list("/disk/b/volumes")).toEqual([]);
   });
 });

@@ -50,8 +50,9 @@ export type Wanted = Omit<WantedVolume, "source"> & {
 export async function makeVolume(deps: ControllerDeps, wanted: Wanted, call: Call): Promise<VolumeRecord> {
   const present = await findByName(deps, wanted.name);
   if (present) return confirm(deps.files, present, wanted);
-  const { parameters, access, fsType, content } = wanted;
-  const wish = { ...parameters, access, ...(fsType === undefined ? {} : { fsType }) };
+  const { parameters, access, fsType, content, extra } = wanted;
+  const isInline = extra?.ephemeral !== undefined;
+  const wish = { ...parameters, access, isInline, ...(fsType === undefined ? {} : { fsType }) };
   const pools = await deps.pools.choose(content ? { ...wish, pools: [content.pool] } : wish);
   call.check();
   let refused: unknown;
@@ -60,6 +61,8 @@ export async function makeVolume(deps: ControllerDeps, wanted: Wanted, call: Cal
       return await makeIn(deps, pool, wanted);
     } catch (error) {
       if (!isKind(error, "exhausted", "range", "unavailable")) throw error;
+      // A step that failed may have happened all the same: then there is a volume, and no second one is made.
+      if (await findByName(deps, wanted.name)) throw error;
       refused ??= error;
     }
   }
@@ -98,16 +101,16 @@ function recordOf(deps: ControllerDeps, { name: pool, backend }: OpenPool, wante
   };
 }
 
-/** A volume that was made under this name, in whichever pool that can be reached. */
+/** A volume that was made under this name; `unavailable` where it lies in a pool that has gone away since. */
 export async function findByName(deps: ControllerDeps, name: string): Promise<FoundVolume | undefined> {
-  for (const { config, use } of deps.pools.all) {
+  for (const { config, ledger, use } of deps.pools.all) {
+    const id = volumeIdFor({ nodeId: deps.nodeId, pool: config.name, name });
     try {
       const pool = await use();
-      const id = volumeIdFor({ nodeId: deps.nodeId, pool: config.name, name });
       const record = await readVolume(deps.files, pool.layout, id);
       if (record) return { pool, record };
     } catch (error) {
-      if (!isKind(error, "unavailable")) throw error;
+      if (!isKind(error, "unavailable") || ledger.entries().has(id)) throw error;
     }
   }
   return undefined;

@@ -159,4 +159,20 @@ describe("a volume", () => {
     world.files.onEffect = undefined;
     expect(await world.files.list("/disk/b/volumes")).toEqual([]);
   });
+
+  test("whose record cannot be read is listed with that, beside the others", async () => {
+    const world = await started();
+    const [one, two] = [await create(world, "one"), await create(world, "two")];
+    world.files.onEffect = (op, path) => {
+      if (op === "file.read" && path.includes(one)) throw errnoError("EIO", op, path);
+    };
+    const { entries } = await world.call<{ entries: { volume: { volume_id: string }; status: object }[] }>(
+      "Controller.ListVolumes",
+      { max_entries: 0, starting_token: "" },
+    );
+    expect(entries.map(({ volume }) => volume.volume_id).sort()).toEqual([one, two].sort());
+    expect(entries.find(({ volume }) => volume.volume_id === one)).toMatchObject({
+      status: { volume_condition: { abnormal: true } },
+    });
+  });
 });

@@ -31,7 +31,7 @@ export async function conditionOf({ pool, record }: FoundVolume, usage?: VolumeU
 
 /** What a failed search for a volume says about its condition; undefined where it says that there is no such volume. */
 export function conditionOfFailure(error: unknown): Condition | undefined {
-  return isKind(error, "unavailable", "precondition") ? abnormal(error.message) : undefined;
+  return isKind(error, "unavailable", "precondition", "io") ? abnormal(error.message) : undefined;
 }
 
 function fullnessOf({ bytes, inodes }: VolumeUsage): string | undefined {

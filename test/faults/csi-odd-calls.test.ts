@@ -175,4 +175,9 @@ describe("a volume", () => {
       status: { volume_condition: { abnormal: true } },
     });
   });
+
+  test("cannot have a name that is no text: two such names would be one", async () => {
+    const world = await started();
+    await expect(create(world, "pvc-\ud800")).rejects.toMatchObject({ kind: "invalid" });
+  });
 });

@@ -73,11 +73,13 @@ function kindOf(parameters: ClassParameters, capabilities: readonly Capability[]
   return { parameters, access, fsType };
 }
 
-/** The `name` of a request, as it came; `invalid` where it is missing, too long or holds a control character. */
+/** The `name` of a request, as it came; `invalid` where it is missing, too long, no text, or holds a control character. */
 export function parseName(name: string): string {
   if (name === "") throw invalid("name", "is missing");
   if (Buffer.byteLength(name) > MAX_NAME_BYTES)
     throw invalid("name", `is longer than ${MAX_NAME_BYTES} bytes`);
+  // Hashed, all such names would be one.
+  if (!name.isWellFormed()) throw invalid("name", "is no Unicode text");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what the specification forbids
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) throw invalid("name", "holds a control character");
   return name;

@@ -111,6 +111,27 @@ describe("the routes to other nodes", () => {
     expect(states.at(-1)).toEqual({ installed: 0, skipped: 2, conflicts: 0, refused: 1 });
   });
 
+  it("are not made where another node says that it has an address of this host", async () => {
+    const own = { op: "address.add", linkIndex, address: "192.168.1.1", prefixLength: 24 } as const;
+    kernel.host.addAddress(own);
+    await start({ staticRoutes: ["10.42.1.0/24=192.168.1.1"], awaitsNodes: false });
+    expect(ours()).toEqual([]);
+    expect(said).toEqual([expect.stringContaining("the next hop is an address of this host itself")]);
+    expect(states.at(-1)).toEqual({ installed: 0, skipped: 1, conflicts: 0, refused: 0 });
+  });
+
+  it("are back with the next pass after the uplink was made anew", async () => {
+    const keeper = await start({ staticRoutes: ["10.42.1.0/24=192.168.1.2"], awaitsNodes: false });
+    kernel.host.deleteLink("up0");
+    const again = kernel.host.addPlainLink("up0", { mac: "02:00:00:00:00:01", mtu: 1500 });
+    again.up = true;
+    const network = { destination: "192.168.1.0", prefixLength: 24 };
+    kernel.host.addRoute({ op: "route.add", linkIndex: again.index, ...network });
+    await keeper.pass();
+    await keeper.pass();
+    expect(ours()).toEqual(["10.42.1.0/24 via 192.168.1.2"]);
+  });
+
   it("are told in one line where many are behind one router", async () => {
     const keeper = await start();
     const many = Array.from(

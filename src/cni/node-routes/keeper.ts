@@ -54,6 +54,8 @@ const LOOKUP_PASSES = 6;
 /** Lookups in a row before other work gets its turn: some 20 us each. */
 const LOOKUPS_AT_ONCE = 200;
 const SHOWN_NETWORKS = 3;
+/** The loopback interface, to which every address of the host itself leads. */
+const LOOPBACK_INDEX = 1;
 
 /** Begins with a pass at once. */
 export function keepNodeRoutes(options: NodeRoutesOptions): NodeRoutes {
@@ -216,7 +218,8 @@ class Keeper {
       if (isKind(error, "conflict")) {
         return `no route ${nameOf(change)}: there is one to the same network that is not ours, and stays`;
       }
-      // The link may have gone down just now.
+      // The link may have gone down just now, or be another one by now.
+      this.#hops.delete(change.gateway);
       return `no route ${nameOf(change)}: ${asTrivetError(error, "route.add", "").message}`;
     }
   }
@@ -254,6 +257,9 @@ function summary(networks: readonly string[]): string {
 async function lookUp(host: RouteConnection, address: string): Promise<Hop> {
   const route = await host.routeTo(address);
   if (route?.linkIndex === undefined) return { skipped: "the next hop cannot be reached from this host" };
+  if (route.linkIndex === LOOPBACK_INDEX) {
+    return { skipped: "the next hop is an address of this host itself: two nodes say that they have it" };
+  }
   if (route.gateway !== undefined) {
     return {
       skipped: `the next hop is behind the router ${route.gateway}, which must know the way to these pods`,

@@ -142,6 +142,15 @@ describe("GC", () => {
     expect(links).toHaveLength(2);
   });
 
+  test("what was made before the clock was set back goes too", async () => {
+    await call("ADD", { id: "a" });
+    const { deps } = node.boot();
+    const clock = { ...deps.clock, nowMs: () => deps.clock.nowMs() - 3_600_000 };
+    const changes = { "cni.dev/valid-attachments": [] };
+    expect(await call("GC", { changes, deps: { ...deps, clock } })).toMatchObject({ exitCode: 0 });
+    expect(node.stateFiles()).toEqual([]);
+  });
+
   test("a runtime without pods sends null for its list: everything goes", async () => {
     await call("ADD", { id: "a" });
     const changes = { "cni.dev/valid-attachments": null, "cni.dev/attachments": null };

@@ -19,7 +19,8 @@ export async function whyDead(
   nowMs: number,
 ): Promise<string | undefined> {
   if (record.state === "pending") {
-    const ageMs = nowMs - record.createdAtMs;
+    // A clock that was set back makes old records young: so the distance counts, in either direction.
+    const ageMs = Math.abs(nowMs - record.createdAtMs);
     if (ageMs < PENDING_MS) return undefined;
     return "its ADD was never finished";
   }

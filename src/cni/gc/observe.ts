@@ -62,7 +62,7 @@ interface Against {
 
 /** For GC: all that belongs to no valid attachment, whether its pod looks alive or not. */
 export async function observeAgainst(
-  { files }: Pick<CniDeps, "files">,
+  { files, clock }: Pick<CniDeps, "files" | "clock">,
   { paths, network, valid, beforeMs }: Against,
 ): Promise<Finding[]> {
   const staged = await names(files, paths.staging);
@@ -75,7 +75,9 @@ export async function observeAgainst(
   const missing = missingLeases(leases, records).filter(
     (one) => one.kind === "missing lease" && kept.has(paths.attachmentName(one.record)),
   );
-  const made = (one: Finding) => one.createdAtMs === undefined || one.createdAtMs <= beforeMs;
+  const nowMs = clock.nowMs();
+  // Only a clock that was set back since makes it later than now.
+  const made = ({ createdAtMs = 0 }: Finding) => createdAtMs <= beforeMs || createdAtMs > nowMs;
   return [
     ...invalid.flatMap((one) => condemn(network, one)),
     ...judgeLeases(network, leases, records, paths),

@@ -72,6 +72,37 @@ test("what was settled is observed by its kind", async () => {
   ]);
 });
 
+test("a look for an ADD that needs an address leaves alone what has no age: another process may be about to use it", async () => {
+  const node = await nodeWithDeadPod();
+  const { deps } = node.boot();
+  const staged = `${stateDir}/${deps.bootId}/pods/staging/c2:eth0:n1`;
+  await deps.files.create(staged, Buffer.from("p {}"), 0o600);
+  const sweeper = createSweeper({ deps, stateDir, log: silentLog });
+  const look = { network: "pods", graceMs: 0, minAgeMs: 0 };
+  await sweeper.sweep(look);
+  expect(await sweeper.sweep(look)).toMatchObject({
+    settled: [{ kind: "dead attachment" }],
+    waiting: [{ kind: "staged file" }],
+  });
+});
+
+test.each(["committed", "pending"])(
+  "what is %s is swept also after the clock was set back",
+  async (state) => {
+    const node = await nodeWithDeadPod();
+    if (state === "pending") {
+      const path = `${stateDir}/${node.boot().deps.bootId}/pods/attachments/c1:eth0`;
+      const text = (await node.files().read(path)).toString();
+      await node.files().unlink(path);
+      await node.files().create(path, Buffer.from(text.replace(/^c/, "p")), 0o600);
+    }
+    const { after } = sweeperOn(node);
+    await after(-3_600_000);
+    expect(await after(60_000)).toMatchObject({ settled: [{ kind: "dead attachment" }] });
+    expect(node.stateFiles()).toEqual([]);
+  },
+);
+
 test("while the runtime does not answer nothing is removed, and the log says so", async () => {
   const node = await nodeWithDeadPod();
   const failure = { kind: "unavailable", op: "cri", subject: "", message: "no answer" } as const;

@@ -46,7 +46,7 @@ interface SweepOptions {
   readonly signal?: AbortSignal;
   /** In place of the ordinary grace, for a second look on demand. */
   readonly graceMs?: number;
-  /** Only what was made longer ago than this. */
+  /** Only what is known to have been made longer ago than this. */
   readonly minAgeMs?: number;
 }
 
@@ -90,7 +90,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     for (const finding of found) {
       const id = identityOf(finding);
       const sinceMs = firstSeen.get(id);
-      const old = nowMs - (finding.createdAtMs ?? 0) >= (sweep.minAgeMs ?? 0);
+      const old = isOlder(finding, nowMs, sweep.minAgeMs);
       try {
         sweep.signal?.throwIfAborted();
         if (sinceMs !== undefined && nowMs - sinceMs >= graceMs && old && (await act(finding))) {
@@ -120,6 +120,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       });
     },
   };
+}
+
+/** What has no age, such as a file on its way to a name, may be in use by another process right now. */
+function isOlder({ createdAtMs }: Finding, nowMs: number, minAgeMs: number | undefined): boolean {
+  return minAgeMs === undefined || (createdAtMs !== undefined && nowMs - createdAtMs >= minAgeMs);
 }
 
 function describe(finding: Finding) {

@@ -111,7 +111,7 @@ export function createMounts(syscalls: MountSyscalls, mountInfoPath = "/proc/sel
     users: (target) => findMountUsers(target, parseMountInfo),
     async list() {
       try {
-        return parse(reader());
+        return parse(await reader());
       } catch (error) {
         throw fromNodeError(error, "mount.list", mountInfoPath);
       }

@@ -139,6 +139,15 @@ describe("an inline volume", () => {
   });
 });
 
+describe("a link by name", () => {
+  test("is not made through the link of another volume", async () => {
+    const world = await started();
+    const one = await create(world, "one", { namePattern: "team" });
+    await create(world, "two", { namePattern: "team/data/two" });
+    expect(await world.files.list(`${POOL}/volumes/${one}/data`)).toEqual([]);
+  });
+});
+
 describe("a volume", () => {
   test("is not made a second time beside the one in a pool that went away", async () => {
     const world = await started({ pools: [pool("a"), pool("b")], poolChoice: "round-robin" });

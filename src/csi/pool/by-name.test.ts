@@ -59,3 +59,13 @@ test("a file where a link should be stops nobody", async () => {
   await unlinkByName(deps, layout, one);
   expect(String(await deps.files.read("/pool/by-name/prod"))).toBe("x");
 });
+
+test("nothing is taken from a volume whose link is on the way", async () => {
+  const deps = pool();
+  await linkByName(deps, layout, record("one", "team"));
+  const inner = record("two", "team/data/two");
+  await deps.files.mkdir(`/pool/volumes/${one.id}/data`, 0o777);
+  await deps.files.symlink(`../../../volumes/${two.id}`, `/pool/volumes/${one.id}/data/two`);
+  await unlinkByName(deps, layout, inner);
+  expect((await deps.files.list(`/pool/volumes/${one.id}/data`)).map(({ name }) => name)).toEqual(["two"]);
+});

@@ -27,11 +27,23 @@ export async function linkByName(deps: ByNameDeps, layout: PoolLayout, record: V
   const link = join(layout.byName, record.browse);
   const target = targetOf(layout, link, record);
   try {
-    await ensureDirectory(files, dirname(link), WRAPPER_MODE);
+    await makeDirectories(files, layout, dirname(link));
     await files.symlink(target, link);
   } catch (error) {
     if (isKind(error, "conflict") && (await isLinkTo(files, link, target))) return;
     log.warn("no link by name", { path: link, volumeId: record.id, error: (error as Error).message });
+  }
+}
+
+/**
+ * One level after the other: where the name of another volume is on the way, its link leads into that volume, and from
+ * there wherever its tenant likes.
+ */
+async function makeDirectories(files: Files, { byName }: PoolLayout, directory: string): Promise<void> {
+  const names = relative(byName, directory).split("/").filter(Boolean);
+  for (let path = byName; ; path = join(path, names.shift() ?? "")) {
+    await ensureDirectory(files, path, WRAPPER_MODE);
+    if (names.length === 0) return;
   }
 }
 
@@ -46,6 +58,7 @@ export async function unlinkByName(
   const link = join(layout.byName, record.browse);
   try {
     if (!(await isLinkTo(files, link, targetOf(layout, link, record)))) return;
+    if ((await files.realPath(dirname(link))) !== dirname(link)) return; // it lies in a volume, and is its tenant's
     await files.unlink(link);
     await removeEmpty(files, layout.byName, dirname(link));
   } catch (error) {

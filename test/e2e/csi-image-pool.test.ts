@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { copyFile, open, readdir, readFile, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
@@ -40,7 +40,10 @@ const build = async (own: ImageWorld, fields = {}) => {
 
 /** Everything that is left on the disk, taken by somebody else. */
 async function fillDisk({ path }: Disk): Promise<void> {
-  const handle = await open(join(path, "greedy"), "w");
+  const { bavail, bsize } = await statfs(path);
+  const most = bavail * bsize - 16 * MIB; // reserved in a moment; the rest is written, to the last block
+  await run("fallocate", "--length", String(most), join(path, "greedy"));
+  const handle = await open(join(path, "more"), "w");
   expect(await createWriter(handle).fill()).toBe("ENOSPC");
   await handle.sync().catch(() => undefined);
   await handle.close();
@@ -174,10 +177,10 @@ describe("after a crash (needs root)", () => {
     "a process that is killed leaves no device and no mount: %s",
     async (fsType) => {
       const own = await start(undefined);
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 3; round++) {
         const child = spawnChild(["build", own.disk.path, fsType]);
         await once(child.stdout ?? child, "data"); // it has begun
-        await sleep(17 * round);
+        await sleep(40 * round);
         child.kill("SIGKILL");
         await once(child, "close");
         // mkfs may go on for a moment without its parent; a device has gone with the process that held it.

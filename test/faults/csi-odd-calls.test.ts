@@ -169,6 +169,23 @@ describe("a volume", () => {
     expect(await world.files.list("/disk/b/volumes")).toEqual([]);
   });
 
+  test("whose record was repaired is counted once again", async () => {
+    const world = await started();
+    const id = await create(world, "one");
+    const path = `${POOL}/volumes/${id}/meta.json`;
+    const record = await world.files.read(path);
+    await world.files.unlink(path);
+    await world.files.create(path, record.subarray(0, 80), 0o600);
+    const next = await restart(world, "everything");
+    expect(await next.settled()).toMatchObject({ volumes: 0, quarantined: [id] });
+    await next.files.unlink(path);
+    await next.files.create(path, record, 0o600);
+    await create(next, "one");
+    expect(await next.settled()).toMatchObject({ volumes: 1, quarantined: [], reservedBytes: SIZE });
+    await next.call("Controller.DeleteVolume", { volume_id: id });
+    expect(await next.settled()).toMatchObject({ volumes: 0, reservedBytes: 0 });
+  });
+
   test("whose record cannot be read is listed with that, beside the others", async () => {
     const world = await started();
     const [one, two] = [await create(world, "one"), await create(world, "two")];

@@ -15,7 +15,6 @@ import type { FoundVolume, Pools } from "../pool/pools.ts";
 import { refusal } from "../refusal.ts";
 import { createVolume, type Fill } from "../volume/create.ts";
 import { volumeIdFor } from "../volume/id.ts";
-import { readVolume } from "../volume/read.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import type { WantedVolume } from "./decode.ts";
 
@@ -107,7 +106,7 @@ export async function findByName(deps: ControllerDeps, name: string): Promise<Fo
     const id = volumeIdFor({ nodeId: deps.nodeId, pool: config.name, name });
     try {
       const pool = await use();
-      const record = await readVolume(deps.files, pool.layout, id);
+      const record = await pool.read(id);
       if (record) return { pool, record };
     } catch (error) {
       if (!isKind(error, "unavailable") || ledger.entries().has(id)) throw error;

@@ -10,6 +10,8 @@ import type { Log } from "../../observe/log.ts";
 import type { Backend, BackendName, PlacedVolume } from "../backend/backend.ts";
 import type { OpenBackends, PoolBackends } from "../backend/open.ts";
 import { refusal } from "../refusal.ts";
+import type { VolumeId } from "../volume/id.ts";
+import { readVolume } from "../volume/read.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import { linkByName, sweepByName } from "./by-name.ts";
 import type { BackendSetting, PoolConfig } from "./config.ts";
@@ -19,7 +21,7 @@ import { type PoolLayout, wrapperOf } from "./layout.ts";
 import { createLedger, type Ledger, type Room } from "./ledger.ts";
 import { readInTrash } from "./remains.ts";
 import { bytesLeft } from "./room-left.ts";
-import { type ScanResult, scanPool } from "./scan.ts";
+import { readmit, type ScanResult, scanPool } from "./scan.ts";
 import { createTrash, type Trash } from "./trash.ts";
 import { countKeys } from "./trash-name.ts";
 
@@ -35,6 +37,8 @@ export interface OpenPool {
   readonly backend: Backend;
   /** What this volume is made of, which may be another kind than is configured now. */
   backendOf(record: Pick<VolumeRecord, "backend">): Backend;
+  /** The record of a volume, as `readVolume`; one that was set apart and can be read again is counted once more. */
+  read(id: VolumeId): Promise<VolumeRecord | undefined>;
   /** A volume of this pool, in its place below `volumes`. */
   place(record: VolumeRecord): PlacedVolume;
   /** Names in `volumes` that cannot be used, with the reason. */
@@ -182,7 +186,8 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
     await linkByName(deps, layout, record);
     deps.onVolume?.(record);
   };
-  const scan = await scanPool({ ...deps, onVolume }, { layout, ledger, backends });
+  const scanning = { ...deps, onVolume };
+  const scan = await scanPool(scanning, { layout, ledger, backends });
   const dismantle = (wrapper: string) => dismantleRemains(files, backends, wrapper);
   const trash = createTrash({ files, log, clock: deps.clock, dismantle }, layout, ledger);
   for (const [entry, untilMs] of scan.kept) trash.keep(entry, untilMs);
@@ -206,11 +211,17 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
       availableBytes: isOutOfInodes ? 0 : Math.max(0, availableBytes - reserve),
     };
   };
+  const { quarantined } = scan;
+  const place = (record: VolumeRecord) => ({ wrapper: wrapperOf(layout, record.id), record });
+  const read = async (id: VolumeId) => {
+    const record = await readVolume(files, layout, id);
+    if (record) await readmit(scanning, { layout, ledger, backends, quarantined }, place(record));
+    return record;
+  };
   return {
     ...{ name: config.name, config, uuid, layout, ledger, trash, room, scan, identity },
     advice: backends.finding.advice,
-    ...{ backend: chosen, backendOf: backends.of, quarantined: scan.quarantined },
-    place: (record) => ({ wrapper: wrapperOf(layout, record.id), record }),
+    ...{ backend: chosen, backendOf: backends.of, quarantined, read, place },
   };
 }
 

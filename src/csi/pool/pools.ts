@@ -3,7 +3,6 @@ import { isKind } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
 import { refusal } from "../refusal.ts";
 import type { VolumeId } from "../volume/id.ts";
-import { readVolume } from "../volume/read.ts";
 import type { VolumeRecord } from "../volume/record.ts";
 import { createPoolChooser, type PoolChooser } from "./choose.ts";
 import { checkPools, type PoolChoice, type PoolConfig } from "./config.ts";
@@ -43,7 +42,7 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
   return {
     all,
     ...createPoolChooser(all, deps.choice ?? "default"),
-    find: (id) => find(deps.files, all, id),
+    find: (id) => find(all, id),
     async openAll() {
       for (const pool of all) {
         await pool.use().catch((error: Error) => {
@@ -58,7 +57,7 @@ export function createPools(deps: PoolsDeps, configs: readonly PoolConfig[]): Po
   };
 }
 
-async function find(files: Files, all: readonly Pool[], id: VolumeId): Promise<FoundVolume | undefined> {
+async function find(all: readonly Pool[], id: VolumeId): Promise<FoundVolume | undefined> {
   let away: unknown;
   // Where it was last seen comes first: a volume that is there is found by one look, however many pools there are.
   const isLikely = ({ ledger }: Pool) => ledger.entries().has(id);
@@ -66,7 +65,7 @@ async function find(files: Files, all: readonly Pool[], id: VolumeId): Promise<F
   for (const { use } of [...all.filter(isLikely), ...others]) {
     try {
       const pool = await use();
-      const record = await readVolume(files, pool.layout, id);
+      const record = await pool.read(id);
       if (record) return { pool, record };
     } catch (error) {
       if (!isKind(error, "unavailable")) throw error;

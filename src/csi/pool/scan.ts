@@ -42,7 +42,7 @@ export interface Scanned {
 export interface ScanResult {
   readonly volumes: number;
   /** Names in `volumes/` that cannot be used, each with the reason. */
-  readonly quarantined: ReadonlyMap<string, string>;
+  readonly quarantined: Map<string, string>;
   /** Entries of the trash that stay for a while, and until when. */
   readonly kept: ReadonlyMap<string, number>;
 }
@@ -106,6 +106,24 @@ async function scanVolumes(deps: ScanDeps, pool: Scanned): Promise<Omit<ScanResu
     }
   });
   return { volumes, quarantined };
+}
+
+/**
+ * For a volume that was set apart and whose record can be read again: it counts as any other from now on. Nothing for one
+ * that was not.
+ */
+export async function readmit(
+  deps: ScanDeps,
+  pool: Scanned & Pick<ScanResult, "quarantined">,
+  volume: { readonly wrapper: string; readonly record: VolumeRecord },
+): Promise<void> {
+  const { id, sizeBytes } = volume.record;
+  if (!pool.quarantined.delete(id)) return;
+  pool.ledger.release(quarantineKey(id));
+  pool.ledger.enter(id, sizeBytes);
+  deps.log.info("volume out of quarantine: its record can be read", { path: volume.wrapper });
+  await deps.onVolume?.(volume.record);
+  await reinstate(deps, pool, volume);
 }
 
 /** A limit that cannot be put in force is told here and by the volume's condition; its data stay usable. */

@@ -37,6 +37,8 @@ export class FakeNamespace {
   readonly addresses: (LinkAddress & { readonly linkIndex: number })[] = [];
   routes: (Route & { readonly linkIndex: number; readonly protocol?: number })[] = [];
   neighbours: (Omit<Change<"neighbour.add">, "op" | "learned"> & { readonly learned: boolean })[] = [];
+  /** Told of every link that goes, by whatever end: its sysctls go with it. */
+  onLinkGone: ((name: string) => void) | undefined;
   #nextIndex = 1;
 
   constructor(inode: bigint) {
@@ -100,6 +102,7 @@ export class FakeNamespace {
     this.addresses.splice(0, this.addresses.length, ...rest);
     this.routes = this.routes.filter(({ linkIndex }) => linkIndex !== link.index);
     this.neighbours = this.neighbours.filter(({ linkIndex }) => linkIndex !== link.index);
+    this.onLinkGone?.(link.name);
   }
 
   #linkAt(op: string, index: number): VethLink {

@@ -40,6 +40,13 @@ export function createFakeSysctl(values: Map<string, string>): FakeSysctl {
   return fake;
 }
 
+/** What the kernel does when a link of the host goes: its parameters go with it. */
+export function forgetLink(values: Map<string, string>, link: string): void {
+  const own = `.conf.${link.replaceAll(".", "/")}.`;
+  for (const name of values.keys())
+    if (/^net\.ipv[46]\./.test(name) && name.includes(own)) values.delete(name);
+}
+
 const linkDefaults: Readonly<Record<string, string>> = {
   accept_ra: "1",
   disable_ipv6: "0",

@@ -6,12 +6,12 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { busyboxImage } from "../../../test/e2e/support/oci-archive.ts";
+import { createFakeConntrack } from "../../../test/fakes/conntrack.ts";
 import { type FakeContainerd, startFakeContainerd } from "../../../test/fakes/containerd/server.ts";
 import { createFakeMounts, type FakeMounts } from "../../../test/fakes/mount.ts";
 import { FakeKernel, FakeProcess } from "../../../test/fakes/netlink.ts";
-import { createFakeConntrack } from "../../../test/fakes/conntrack.ts";
 import { createFakeNft, FakeTables } from "../../../test/fakes/nft.ts";
-import { createFakeSysctl } from "../../../test/fakes/sysctl.ts";
+import { createFakeSysctl, forgetLink } from "../../../test/fakes/sysctl.ts";
 import { readBootId } from "../../cni/deps.ts";
 import { listLeases } from "../../cni/ipam/leases.ts";
 import { createFiles } from "../../host/files.ts";
@@ -42,12 +42,14 @@ export interface SimulatedKernel {
 
 function createKernel(): SimulatedKernel {
   const network = new FakeKernel();
+  const sysctls = new Map([["net.ipv4.ip_forward", "0"]]);
+  network.host.onLinkGone = (name) => forgetLink(sysctls, name);
   return {
     network,
     process: new FakeProcess(network),
     mounts: createFakeMounts({ files: createFiles(createSyscalls()) }),
     nftTables: new FakeTables(),
-    sysctls: new Map([["net.ipv4.ip_forward", "0"]]),
+    sysctls,
   };
 }
 

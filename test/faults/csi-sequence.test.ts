@@ -106,7 +106,8 @@ describe("the sequence of effects", () => {
     });
     const removal = seen.findIndex((effect) => effect.startsWith("file.remove POOL/.pool/trash/"));
     expect(seen.slice(0, removal)).toEqual([
-      ...["file.sync POOL/volumes", "file.sync POOL/volumes", "file.sync POOL/.pool/trash"],
+      ...["file.sync POOL/volumes", "file.sync POOL/volumes", "file.sync POOL/snapshots"],
+      "file.sync POOL/.pool/trash",
     ]);
   });
 

@@ -12,7 +12,11 @@ const layout = poolLayout("/pool");
 
 async function trashWith(...entries: string[]) {
   const files = createFakeFiles({
-    directories: ["/pool/volumes", ...entries.map((entry) => `${layout.trash}/${entry}/data`)],
+    directories: [
+      "/pool/volumes",
+      "/pool/snapshots",
+      ...entries.map((entry) => `${layout.trash}/${entry}/data`),
+    ],
   });
   const clock = createFakeClock();
   const ledger = createLedger("p");
@@ -59,13 +63,35 @@ test("what was reclaimed is not removed any more, and what is being removed cann
   expect([reclaimed, await left()]).toEqual([false, ["a"]]);
 });
 
-test("what cannot be taken apart is not removed", async () => {
+test("what cannot be taken apart is not removed, until it can be: nobody has to ask again", async () => {
   const { files, clock, ledger, left } = await trashWith("a");
-  const dismantle = () => Promise.reject(new Error("busy"));
+  let isBusy = true;
+  const dismantle = async () => {
+    if (isBusy) throw new Error("busy");
+  };
   const trash = createTrash({ files, clock, log: silentLog, dismantle }, layout, ledger);
+  for (let round = 0; round < 2; round++) {
+    trash.kick();
+    await trash.idle();
+    expect([await left(), ledger.reservedBytes]).toEqual([["a"], 10]);
+  }
+  isBusy = false;
+  clock.advance(10 * 60_000);
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect([await left(), ledger.reservedBytes]).toEqual([[], 0]);
+});
+
+test("nothing is removed before its way here is durable, wherever it came from", async () => {
+  const { files, trash, idle } = await trashWith("a");
+  const seen: string[] = [];
+  files.onEffect = (op, path, when) => {
+    if (when === "after" && (op === "file.sync" || op === "file.remove")) seen.push(`${op} ${path}`);
+  };
   trash.kick();
-  await trash.idle();
-  expect([await left(), ledger.reservedBytes]).toEqual([["a"], 10]);
+  await idle();
+  const syncs = [layout.snapshots, layout.trash, layout.volumes].map((path) => `file.sync ${path}`).sort();
+  expect(seen.slice(0, 3).sort()).toEqual(syncs);
+  expect(seen.length).toBeGreaterThan(3);
 });
 
 test("removals of different volumes do not wait for one another", async () => {

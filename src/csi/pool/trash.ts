@@ -16,6 +16,8 @@ import { trashKey } from "./trash-name.ts";
 
 /** Trees that are removed at once: a huge one does not hold up the others, and tenants keep most of the disk's time. */
 const REMOVALS = 4;
+/** A container that outlives its pod, say, has an image open: its space is to come back when it ends. */
+const RETRY_MS = 300_000;
 
 /** The remover of one open pool. */
 export interface Trash {
@@ -31,7 +33,7 @@ export interface Trash {
   settled(entry: string): void;
   /** The entry is none any more. */
   forget(entry: string): void;
-  /** Resolves when nothing is being removed. What failed stays, and is tried again at the next kick. */
+  /** Resolves when nothing is being removed. What failed stays, and is tried again later. */
   idle(): Promise<void>;
   /** No further removal starts. */
   stop(): void;
@@ -56,16 +58,18 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   let again = false;
   const end = new AbortController();
   const failed = (error: unknown) => {
-    log.warn("trash not emptied: tried again at the next delete or start", {
+    log.warn("trash not emptied: tried again in some minutes", {
       ...{ path: layout.trash, error: (error as Error).message },
     });
+    wake.at(clock.nowMs() + RETRY_MS);
   };
   const emptyOnce = async () => {
     const isDue = (name: string) => (kept.get(name) ?? 0) <= clock.nowMs();
     const names = (await files.list(layout.trash)).map(({ name }) => name).filter(isDue);
     if (names.length === 0) return;
     if (names.some((name) => !settled.has(name))) {
-      await Promise.all([files.sync(layout.volumes), files.sync(layout.trash)]);
+      const directories = [layout.volumes, layout.snapshots, layout.trash];
+      await Promise.all(directories.map((path) => files.sync(path)));
     }
     await forEachBounded(names, REMOVALS, async (name) => {
       if (end.signal.aborted || !isDue(name)) return;
@@ -86,7 +90,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   };
   const wake = createAlarm(clock, () => {
     trash.kick();
-    // What is due goes now; what could not be removed then waits for the next kick.
+    // What is due goes now.
     for (const untilMs of kept.values()) if (untilMs > clock.nowMs()) wake.at(untilMs);
   });
   const trash: Trash = {

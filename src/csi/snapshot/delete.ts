@@ -43,6 +43,7 @@ export async function deleteSnapshot(
   // Together: a journal commits them at once. Both must be over before anybody is told, failed ones too.
   const synced = await Promise.allSettled([files.sync(layout.snapshots), files.sync(layout.trash)]);
   for (const outcome of synced) if (outcome.status === "rejected") throw outcome.reason;
+  trash.settled(entry);
   trash.kick();
 }
 

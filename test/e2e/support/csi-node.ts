@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { createMounts } from "../../../src/host/mount.ts";
 import { createSyscalls } from "../../../src/host/syscall.ts";
 import { type CsiClient, createCsiClient } from "../../conformance/csi/client.ts";
+import { loopsBelow, run } from "./image-world.ts";
 
 /** A driver that answers. */
 export interface CsiNode {
@@ -32,7 +33,7 @@ export interface CsiScratch {
   readonly kubeletRoot: string;
   readonly stateDir: string;
   readonly socket: string;
-  /** Unmounts what is left below it, and removes it. */
+  /** Unmounts and detaches what is left below it, and removes it. */
   remove(): Promise<void>;
 }
 
@@ -54,6 +55,8 @@ export async function createCsiScratch(name: string): Promise<CsiScratch> {
       const mounts = await createMounts(syscalls).list();
       const own = mounts.filter(({ mountPoint }) => mountPoint.startsWith(`${root}/`));
       for (const { mountPoint } of own.reverse()) await syscalls.unmount(mountPoint, UMOUNT_NOFOLLOW);
+      // A test that failed leaves volumes attached.
+      for (const line of await loopsBelow(root)) await run("losetup", "--detach", line.split(" ")[0] ?? "");
       await rm(root, { recursive: true });
     },
   };

@@ -8,8 +8,9 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isKind } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
-import { readWhole, syncByPath, writeNew } from "./raw-file.ts";
+import { isWholeMode, readWhole, syncByPath, writeNew } from "./raw-file.ts";
 import { removeTree } from "./remove-tree.ts";
+import { shareSyncs } from "./share-syncs.ts";
 import type { Syscalls } from "./syscall.ts";
 
 export type EntryKind = "file" | "directory" | "symlink" | "other";
@@ -188,6 +189,7 @@ async function space(path: string): Promise<FileSystemSpace> {
 }
 
 export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
+  const sync = shareSyncs(syncByPath);
   return {
     read: (path) => attempt("file.read", path, () => readWhole(path)),
     create: (path, data, mode) => attempt("file.create", path, () => createFile(path, data, mode)),
@@ -195,11 +197,11 @@ export function createFiles(syscalls: Pick<Syscalls, "flock">): Files {
       attempt("file.open", path, async () =>
         openFile(path, await fs.open(path, constants.O_RDWR | constants.O_NOFOLLOW), syscalls),
       ),
-    sync: (path) => attempt("file.sync", path, () => syncByPath(path)),
+    sync: (path) => attempt("file.sync", path, () => sync(path)),
     mkdir: (path, mode) =>
       attempt("file.mkdir", path, async () => {
         await fs.mkdir(path, { mode });
-        await fs.chmod(path, mode);
+        if (!isWholeMode(mode)) await fs.chmod(path, mode);
       }),
     rename: (from, to) => attempt("file.rename", to, () => fs.rename(from, to)),
     link: (existing, name) => attempt("file.link", name, () => fs.link(existing, name)),

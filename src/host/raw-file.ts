@@ -1,19 +1,26 @@
 /**
  * Small files by plain descriptors: Node's file handles cost more than the system calls that they are for, which is most
- * of what a call on a small record takes.
+ * of what a call on a small record takes. So does each trip to the thread pool: none is made that does nothing.
  */
-import { close, constants, fchmod, fsync, open, read, write } from "node:fs";
+import { closeSync, constants, fchmod, fsync, open, read, write } from "node:fs";
 import { promisify } from "node:util";
 
 const openFile = promisify(open);
 const readFile = promisify(read);
 const writeFile = promisify(write);
-const closeFile = promisify(close);
 const syncFile = promisify(fsync);
 const changeMode = promisify(fchmod);
 
 /** Records of volumes and identities of pools fit; what does not is read on. */
 const FIRST_READ_BYTES = 4_096;
+
+/** What the process takes from every mode. Nothing here changes it later. */
+const umask = process.umask();
+
+/** Whether a name that is made with this mode gets all of it at once. */
+export function isWholeMode(mode: number): boolean {
+  return (mode & umask) === 0;
+}
 
 async function withFile<T>(
   path: string,
@@ -25,7 +32,8 @@ async function withFile<T>(
   try {
     return await use(fd);
   } finally {
-    await closeFile(fd);
+    // At once: a local file that was read, synced or has just been made is given back without asking its disk.
+    closeSync(fd);
   }
 }
 
@@ -52,7 +60,7 @@ export function writeNew(path: string, data: Uint8Array, mode: number, onOpen: (
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
   return withFile(path, flags, mode, async (fd) => {
     onOpen();
-    await changeMode(fd, mode);
+    if (!isWholeMode(mode)) await changeMode(fd, mode);
     for (let done = 0; done < data.length; ) {
       done += (await writeFile(fd, data, done, data.length - done, null)).bytesWritten;
     }

@@ -56,8 +56,8 @@ describe("the sequence of effects", () => {
     expect(await changes(world, () => create(world, "one"))).toEqual([
       `file.mkdir POOL/.pool/staging/${ID}`,
       `file.mkdir POOL/.pool/staging/${ID}/data`,
-      `file.sync POOL/.pool/staging/${ID}/data`,
       `file.create POOL/.pool/staging/${ID}/meta.json`,
+      `file.sync POOL/.pool/staging/${ID}/data`,
       `file.sync POOL/.pool/staging/${ID}/meta.json`,
       `file.sync POOL/.pool/staging/${ID}`,
       `file.rename POOL/.pool/staging/${ID} -> POOL/volumes/${ID}`,

@@ -65,11 +65,13 @@ export interface Backend {
 
   /**
    * Makes empty content in a wrapper that stands in `staging` and holds nothing yet, with owner, mode and limit in
-   * force, all of it synced but for the wrapper's own entry. What it chose itself (`projectId`, `fsType`) it returns:
+   * force, all of it synced but for the wrapper's own entry and what `unsynced` names. What it chose itself (`projectId`, `fsType`) it returns:
    * the record that is written next holds it. Throws `exhausted` where the disk is full, `unsupported` or `range` for
    * what this kind cannot be.
    */
   build(volume: PlacedVolume): Promise<Partial<VolumeRecord>>;
+  /** What `build` leaves for its caller to sync, together with the record: on a slow disk they wait once instead of twice. */
+  unsynced(volume: PlacedVolume): readonly string[];
   /** The same from another volume or snapshot of this pool; the size may be larger than the source's. */
   copy(volume: PlacedVolume, from: PlacedVolume, options: CopyOptions): Promise<Partial<VolumeRecord>>;
   /** When the pool is opened: puts the limit back in force, and reads back that it is. Throws what is wrong. */

@@ -57,6 +57,7 @@ export function createBtrfsBackend(deps: BtrfsDeps): Backend {
       await btrfs.commit(volume.wrapper);
       return {};
     },
+    unsynced: () => [],
     async copy(volume, from, { signal }) {
       refuseInodes(volume);
       signal.throwIfAborted();

@@ -31,9 +31,9 @@ export function createDirectoryBackend({ files, copier }: DirectoryDeps): Backen
     ...{ accessTypes: ["mount"], fsTypes: [], minimumBytes: 1, granularityBytes: 1 },
     async build(volume) {
       await makeTopDirectory(files, dataOf(volume), volume.record);
-      await files.sync(dataOf(volume));
       return {};
     },
+    unsynced: (volume) => [dataOf(volume)],
     async copy(volume, from, { signal, onProgress }) {
       // What was stored is not known here; what may have been is the size.
       const { sizeBytes: totalBytes } = from.record;

@@ -55,6 +55,7 @@ export function createImageBackend(deps: ImageDeps, settings: ImageSettings): Ba
       await files.sync(image);
       return fsType ? { fsType } : {};
     },
+    unsynced: () => [],
     copy: (volume, from, options) => copyImage(deps, { volume, from, preallocate, options }),
     async reinstate(volume) {
       await requireImage(deps, volume);

@@ -55,6 +55,7 @@ export function createQuotaBackend(deps: QuotaDeps, pool: QuotaPool): Backend {
         await makeTopDirectory(files, wrapperLayout(volume.wrapper).data, volume.record);
       });
     },
+    unsynced: () => [],
     copy: (volume, from, options) =>
       confine(deps, pool, volume, async (projectId) => {
         await quota.setLimits(volume.wrapper, projectId, withSlack(limitsFor(volume.record)));

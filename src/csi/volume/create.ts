@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { isKind, withCleanupFailure } from "../../errors.ts";
 import type { Files } from "../../host/files.ts";
-import type { PlacedVolume } from "../backend/backend.ts";
+import type { Backend, PlacedVolume } from "../backend/backend.ts";
 import { RECORD_MODE, WRAPPER_MODE, wrapperLayout } from "../pool/layout.ts";
 import type { OpenPool } from "../pool/pool.ts";
 import { discardStaged } from "../pool/staging.ts";
@@ -13,6 +13,7 @@ import { trashKey } from "../pool/trash-name.ts";
 import { explainTrouble } from "./disk-trouble.ts";
 import { isMissing } from "./read.ts";
 import { encodeRecord, type VolumeRecord } from "./record.ts";
+import { syncTogether } from "./sync-together.ts";
 
 /** Puts content into a wrapper that holds nothing yet, as `Backend.build` and `Backend.copy` do. */
 export type Fill = (volume: PlacedVolume) => Promise<Partial<VolumeRecord>>;
@@ -25,6 +26,8 @@ export interface Building {
   readonly directory: string;
   readonly ledgerKey: string;
   readonly fill: Fill;
+  /** What `fill` leaves to be synced together with the record. */
+  readonly unsynced?: Backend["unsynced"];
   /** Whether so much may lie in staging that its removal, where this fails, is left to the trash. */
   readonly isBulky: boolean;
 }
@@ -39,9 +42,10 @@ export function createVolume(
   record: VolumeRecord,
   fill?: Fill,
 ): Promise<VolumeRecord> {
-  const [directory, isBulky] = [pool.layout.volumes, fill !== undefined];
+  const { build, unsynced } = pool.backend;
+  const content = fill ? { fill, isBulky: true } : { fill: build, unsynced, isBulky: false };
   return buildWrapper(files, pool, {
-    ...{ record, directory, ledgerKey: record.id, fill: fill ?? pool.backend.build, isBulky },
+    ...{ record, directory: pool.layout.volumes, ledgerKey: record.id, ...content },
   });
 }
 
@@ -55,7 +59,11 @@ export async function buildWrapper(files: Files, pool: OpenPool, building: Build
     await makeWrapper(files, pool, { staged, ...building });
     const chosen = await fill({ wrapper: staged, record: wanted });
     const record = { ...wanted, ...chosen };
-    await writeRecord(files, staged, record);
+    await files.create(wrapperLayout(staged).record, encodeRecord(record), RECORD_MODE);
+    await syncTogether(files, [
+      ...(building.unsynced?.({ wrapper: staged, record }) ?? []),
+      ...[wrapperLayout(staged).record, staged],
+    ]);
     await files.rename(staged, final);
     await files.sync(directory);
     return record;
@@ -83,16 +91,6 @@ async function makeWrapper(files: Files, pool: OpenPool, building: Staged): Prom
 
 async function reserve(pool: OpenPool, { ledgerKey, record }: Building): Promise<void> {
   pool.ledger.reserve(ledgerKey, record.sizeBytes, await pool.room());
-}
-
-async function writeRecord(files: Files, wrapper: string, record: VolumeRecord): Promise<void> {
-  const path = wrapperLayout(wrapper).record;
-  await files.create(path, encodeRecord(record), RECORD_MODE);
-  // Together: a journal commits them at once. Both must be over before the rename, failed ones too.
-  const synced = await Promise.allSettled([files.sync(path), files.sync(wrapper)]);
-  for (const outcome of synced) {
-    if (outcome.status === "rejected") throw outcome.reason;
-  }
 }
 
 /** A step that failed may still have happened: only a volume that is really not there gives its reservation back. */

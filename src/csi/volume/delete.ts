@@ -10,6 +10,7 @@ import { keepUntilMs, retainedKey, trashKey, trashName } from "../pool/trash-nam
 import type { VolumeId } from "./id.ts";
 import { isMissing } from "./read.ts";
 import type { VolumeRecord } from "./record.ts";
+import { syncTogether } from "./sync-together.ts";
 
 /** The host, and what makes the name in the trash. */
 export interface DeleteDeps {
@@ -41,17 +42,9 @@ export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, record: Vol
     throw error;
   }
   ledger.move(record.id, key);
-  await syncBoth(files, layout.volumes, directory);
+  await syncTogether(files, [layout.volumes, directory]);
   if (!isRetained) trash.settled(entry);
   trash.kick();
-}
-
-/** Together: a journal commits them at once. Both must be over before anybody is told, failed ones too. */
-async function syncBoth(files: Files, from: string, to: string): Promise<void> {
-  const synced = await Promise.allSettled([files.sync(from), files.sync(to)]);
-  for (const outcome of synced) {
-    if (outcome.status === "rejected") throw outcome.reason;
-  }
 }
 
 /**

@@ -23,12 +23,13 @@ export async function copyAttributes(
   // The owner before the mode and the capabilities: chown(2) takes set-id bits and security.capability away.
   await fchown(to, Number(stat.uid), Number(stat.gid));
   await fchmod(to, Number(stat.mode & PERMISSIONS));
-  if (from !== undefined) await copyXattrs(job, from, to);
+  if (from !== undefined) await copyXattrs(job, own(from), Buffer.from(own(to)));
   await job.syscalls.setTimes(to, { atimeNs: stat.atimeNs, mtimeNs: stat.mtimeNs });
 }
 
-async function copyXattrs({ syscalls }: CopyJob, from: number, to: number): Promise<void> {
-  const [source, target] = [Buffer.from(own(from)), Buffer.from(own(to))];
+/** From what the path `from` of a descriptor means to what `target` names, which is followed. */
+export async function copyXattrs({ syscalls }: CopyJob, from: string, target: Buffer): Promise<void> {
+  const source = Buffer.from(from);
   const names = await unless(["EOPNOTSUPP"], syscalls.listXattrs(source));
   for (const name of names?.filter((each) => copied.test(each)) ?? []) {
     const value = await unless(["ENODATA"], syscalls.getXattr(source, name));

@@ -3,7 +3,7 @@ import type { BigIntStats } from "node:fs";
 import { constants } from "node:fs";
 import { fromNodeError } from "../errno.ts";
 import { resolveFlags, showName } from "../syscall/openat.ts";
-import { copyAttributes } from "./attributes.ts";
+import { copyAttributes, copyXattrs } from "./attributes.ts";
 import { copyContent } from "./content.ts";
 import {
   below,
@@ -128,10 +128,14 @@ async function makeFile(job: CopyJob, { fd, stat, path }: OpenEntry): Promise<vo
 }
 
 /** For what cannot be opened: it reaches the disk with its directory. */
-async function setAttributesBelow({ syscalls }: CopyJob, entry: OpenEntry): Promise<void> {
-  const { stat, path, target, name } = entry;
+async function setAttributesBelow(job: CopyJob, entry: OpenEntry): Promise<void> {
+  const { stat, path, target, name, fd } = entry;
   await lchown(path, Number(stat.uid), Number(stat.gid));
-  // After mknod(2), which obeys the umask. Nobody else can have put a link there: the copy's directory is private.
-  if (!stat.isSymbolicLink()) await chmod(path, Number(stat.mode & 0o7777n));
-  await syscalls.setTimesBelow(target, name, { atimeNs: stat.atimeNs, mtimeNs: stat.mtimeNs });
+  // After mknod(2), which obeys the umask. Nobody else can have put a link there: the copy's directory is private. Both
+  // calls would follow one, so a link's own attributes are left out: no user can set any.
+  if (!stat.isSymbolicLink()) {
+    await chmod(path, Number(stat.mode & 0o7777n));
+    await copyXattrs(job, own(fd), path);
+  }
+  await job.syscalls.setTimesBelow(target, name, { atimeNs: stat.atimeNs, mtimeNs: stat.mtimeNs });
 }

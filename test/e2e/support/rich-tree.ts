@@ -77,6 +77,7 @@ export async function fillTree(syscalls: Pick<Syscalls, "setXattr">, root: strin
   chownSync(at("dir"), 5, 6);
   chmodSync(at("dir"), 0o3775);
   chmodSync(at("pipe"), 0o622);
+  await syscalls.setXattr(Buffer.from(at("pipe")), "system.posix_acl_access", accessList());
   for (const name of ["plain", "absolute", "pipe", "dir/deep", "dir", ""]) {
     run("touch", "-h", "-d", "2001-02-03 04:05:06.123456789", at(name));
   }

@@ -206,4 +206,21 @@ describe("a volume", () => {
     const world = await started();
     await expect(create(world, "pvc-\ud800")).rejects.toMatchObject({ kind: "invalid" });
   });
+
+  test.each(["most-free", "least-used"] as const)(
+    "is made in another pool when nobody can tell what room the first has (%s)",
+    async (poolChoice) => {
+      const world = await started({ pools: [pool("a"), pool("b")], poolChoice });
+      world.files.limitSpace = (path, whole) => {
+        if (path.startsWith("/disk/a/")) throw errnoError("EIO", "file.space", path);
+        return whole;
+      };
+      await create(world, "one");
+      expect(await world.files.list("/disk/b/volumes")).toHaveLength(1);
+      const capacity = await world.call("Controller.GetCapacity", {
+        ...{ volume_capabilities: [], parameters: {}, accessible_topology: null },
+      });
+      expect(capacity).toMatchObject({ available_capacity: String(10 * GIB - SIZE) });
+    },
+  );
 });

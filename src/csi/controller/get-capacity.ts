@@ -30,7 +30,8 @@ export function getCapacityHandler(deps: GetCapacityDeps) {
       if (isKind(error, "exhausted", "unavailable", "invalid")) return [];
       throw error;
     });
-    const left = await Promise.all(pools.map(roomIn));
+    // In a pool whose disk does not say what it has nothing could be made.
+    const left = await Promise.all(pools.map((pool) => roomIn(pool).catch(() => noRoom)));
     const usable = left.filter(({ maximum, minimum }) => maximum >= minimum);
     if (usable.length === 0) return nothing;
     return {
@@ -41,6 +42,7 @@ export function getCapacityHandler(deps: GetCapacityDeps) {
   };
 }
 
+const noRoom = { maximum: 0, minimum: 1 };
 const nothing = { available_capacity: "0", maximum_volume_size: { value: "0" } };
 
 async function roomIn({ backend, ledger, room }: OpenPool) {

@@ -4,6 +4,7 @@ import type { AccessType } from "../backend/backend.ts";
 import type { ClassParameters } from "../parameters.ts";
 import { invalid, refusal } from "../refusal.ts";
 import { DEFAULT_POOL, type PoolChoice } from "./config.ts";
+import type { Room } from "./ledger.ts";
 import type { OpenPool, Pool } from "./pool.ts";
 
 /** What the volume needs of its pool. */
@@ -105,15 +106,21 @@ function rotate<T>(items: readonly T[], by: number): readonly T[] {
 }
 
 async function byRoom(pools: readonly OpenPool[], choice: PoolChoice): Promise<readonly OpenPool[]> {
-  const measured = await Promise.all(
-    pools.map(async (pool) => ({ pool, room: await pool.room(), used: pool.ledger.reservedBytes })),
+  const scored = await Promise.all(
+    pools.map(async (pool) => {
+      // A disk that does not even say what it has comes last: it is not to stop the others.
+      const room = await pool.room().catch(() => undefined);
+      return { pool, score: room ? scoreOf(pool, room, choice) : Number.NEGATIVE_INFINITY };
+    }),
   );
-  const scored = measured.map(({ pool, room, used }) => ({
-    pool,
-    score:
-      choice === "least-used"
-        ? -used / room.limitBytes
-        : Math.min(room.limitBytes - used, room.availableBytes),
-  }));
   return scored.sort((a, b) => b.score - a.score).map(({ pool }) => pool);
+}
+
+function scoreOf(
+  { ledger: { reservedBytes } }: OpenPool,
+  { limitBytes, availableBytes }: Room,
+  choice: PoolChoice,
+): number {
+  if (choice === "least-used") return -reservedBytes / Math.max(1, limitBytes);
+  return Math.min(limitBytes - reservedBytes, availableBytes);
 }

@@ -223,4 +223,11 @@ describe("a volume", () => {
       expect(capacity).toMatchObject({ available_capacity: String(10 * GIB - SIZE) });
     },
   );
+
+  test("that is kept for ever is listed as any other", async () => {
+    const world = await started();
+    const id = await create(world, "one", { onDelete: "trash", trashRetention: "999999999d" });
+    await world.call("Controller.DeleteVolume", { volume_id: id });
+    expect(await world.driver.admin.volumes()).toMatchObject([{ id, state: "trash" }]);
+  });
 });

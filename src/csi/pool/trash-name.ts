@@ -21,11 +21,14 @@ export function parseTrashName(name: string): TrashName | undefined {
   return id && digits ? { id, deletedMs: Number(digits) } : undefined;
 }
 
+/** The last moment that a Date can name: what is kept for longer is kept until then. */
+const LAST_MS = 8_640_000_000_000_000;
+
 /** When a deleted volume may be removed; undefined for at once. */
 export function keepUntilMs(name: string, { onDelete }: Pick<VolumeRecord, "onDelete">): number | undefined {
   const parsed = parseTrashName(name);
   if (!parsed || onDelete?.policy !== "trash") return undefined;
-  return parsed.deletedMs + (onDelete.retentionSeconds ?? 0) * 1_000;
+  return Math.min(LAST_MS, parsed.deletedMs + (onDelete.retentionSeconds ?? 0) * 1_000);
 }
 
 /** The ledger's key of what lies in the trash under `entry`. */

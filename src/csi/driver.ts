@@ -71,15 +71,16 @@ export function createDriver(options: DriverOptions): Driver {
   const lock = createKeyedLock();
   const openBackends = createOpenBackends(deps);
   let ready = false;
-  const inlineFound: VolumeRecord[] = [];
+  /** Those of the scan at the start; undefined when it is over. */
+  let inlineFound: VolumeRecord[] | undefined = [];
   const pools = createPools(
     {
       ...{ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld },
       ...(options.poolChoice ? { choice: options.poolChoice } : {}),
       onVolume(record) {
         if (!record.ephemeral) return;
-        if (ready) void node.sweep([record]);
-        else inlineFound.push(record);
+        if (inlineFound) inlineFound.push(record);
+        else void node.sweep([record]);
       },
     },
     options.pools,
@@ -120,7 +121,9 @@ export function createDriver(options: DriverOptions): Driver {
     handlers: Object.fromEntries(handlers),
     async scan() {
       await pools.openAll();
-      await node.sweep(inlineFound.splice(0));
+      const found = inlineFound ?? [];
+      inlineFound = undefined;
+      await node.sweep(found);
       ready = true;
     },
     pools: pools.status,

@@ -127,6 +127,15 @@ describe("an inline volume", () => {
     expect(await world.files.list("/disk/fast/volumes")).toEqual([]);
   });
 
+  test("stays while the kubelet's directory is away, such as a disk that is mounted later", async () => {
+    const world = await started();
+    await world.call("Node.NodePublishVolume", requests.publishInline(TARGET));
+    await world.mounts.unmount(TARGET);
+    await world.files.rename("/kubelet/pods", "/kubelet/elsewhere");
+    const next = await restart(world, "everything");
+    expect(await next.files.list(`${POOL}/volumes`)).toHaveLength(1);
+  });
+
   test("is refused without repeating what its attributes hold", async () => {
     const lines: string[] = [];
     const log = createLog("node", "debug", { write: (line) => void lines.push(line) });

@@ -3,7 +3,7 @@
  * make a pod chooses their attributes, so that only harmless ones are understood, the size must be given and is bounded,
  * and all of it is off unless the configuration allows it. A volume is known as inline by its record, never by its id.
  */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { isKind } from "../../errors.ts";
 import type { Mounts } from "../../host/mount.ts";
 import { type Call, ownCall } from "../call.ts";
@@ -30,6 +30,8 @@ export interface InlineSettings {
 export interface InlineDeps extends ControllerDeps {
   readonly mounts: Mounts;
   readonly inline: InlineSettings | undefined;
+  /** The only place where staging paths and targets may lie. */
+  readonly kubeletRoot: string;
   /** What is being copied at the moment. */
   readonly sources: Sources;
   randomUuid(): string;
@@ -118,7 +120,8 @@ function parseSize(
 
 /**
  * Removes those whose pod is gone without an unpublish that could have done it, such as while their pool was away: the
- * kubelet's directory of the volume is not there any more. After a mere reboot it is, and the volume stays.
+ * kubelet's directory of the volume is not there any more. After a mere reboot it is, and the volume stays; so it does while
+ * the directory of all pods is away, which may be a disk of its own.
  */
 async function sweep(
   deps: InlineDeps,
@@ -129,6 +132,7 @@ async function sweep(
     if (!ephemeral) continue;
     try {
       if (!(await isGone(deps, dirname(ephemeral.target)))) continue;
+      if (await isGone(deps, join(deps.kubeletRoot, "pods"))) continue;
       await deps.lock.run([ephemeral.volumeId, id], async () => {
         const found = await find(ephemeral.volumeId);
         if (found) await removeVolume(deps, found, ownCall);

@@ -24,13 +24,8 @@ import type {
   WireCapability,
 } from "./wire.ts";
 
-/** `kubeletRoot` is the only place where staging paths and targets may lie. */
-export interface NodeDeps extends InlineDeps {
-  readonly kubeletRoot: string;
-}
-
 /** With what the handlers share. */
-type Shared = NodeDeps & {
+type Shared = InlineDeps & {
   readonly targets: TargetResolver;
   readonly inlineVolumes: ReturnType<typeof createInlineVolumes>;
 };
@@ -41,7 +36,7 @@ const capabilities = [
 ];
 
 /** The handlers of the service by method; what is missing here is refused by `driver.ts`. */
-export function createNode(deps: NodeDeps) {
+export function createNode(deps: InlineDeps) {
   const topology = nodeTopology(deps.nodeId);
   const targets = createTargetResolver(deps.files, deps.kubeletRoot);
   const shared: Shared = { ...deps, targets, inlineVolumes: createInlineVolumes(deps) };
@@ -70,10 +65,11 @@ function stageHandler(deps: Shared) {
     const staging = await deps.targets.resolve("staging_target_path", staging_target_path);
     const id = requireId(volume_id, call);
     await deps.lock.run([id, staging.path], async () => {
-      const volume = shownVolume(await requireVolume(deps, id));
+      const found = await requireVolume(deps, id);
       deps.sources.requireUsable(id);
       call.check();
-      await stage(deps, { volume, staging, capability });
+      const wanted = { volume: shownVolume(found), staging, capability };
+      await stage(deps, wanted).catch((error) => detachAfter(error, deps, found));
     });
     return {};
   };
@@ -130,7 +126,7 @@ function publishHandler(deps: Shared) {
       ? await deps.targets.resolve("staging_target_path", staging_target_path)
       : undefined;
     await deps.lock.run([id, target.path], async () => {
-      const volume = shownVolume(await requireVolume(deps, id));
+      const found = await requireVolume(deps, id);
       if (!staging) {
         throw refusal(
           "precondition",
@@ -140,7 +136,8 @@ function publishHandler(deps: Shared) {
       }
       deps.sources.requireUsable(id);
       call.check();
-      await publish(deps, { volume, target, staging, capability, readOnly });
+      const wanted = { volume: shownVolume(found), target, staging, capability, readOnly };
+      await publish(deps, wanted).catch((error) => detachAfter(error, deps, found));
     });
     return {};
   };
@@ -212,6 +209,12 @@ async function detachUnused({ mounts }: Shared, found: FoundVolume): Promise<voi
   const source = await attachedOf(found);
   if (!source || mountsWithin(await mounts.list(), source).length > 0) return;
   await found.pool.backendOf(found.record).detach(found.pool.place(found.record));
+}
+
+/** What was attached for a call that failed goes with it, unless something shows it: nobody unstages what was refused. */
+async function detachAfter(error: unknown, deps: Shared, found: FoundVolume): Promise<never> {
+  await detachUnused(deps, found).catch((also) => withCleanupFailure(error, also));
+  throw error;
 }
 
 async function removeInline(deps: Shared, inline: FoundVolume, call: Call): Promise<void> {

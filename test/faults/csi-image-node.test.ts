@@ -171,4 +171,18 @@ describe.each(Object.keys(accesses) as Access[])("a %s volume of an image", (acc
     await requireAt(next, access, TARGET);
     await finish(next, id, access);
   });
+
+  test.each(["NodeStageVolume", "NodePublishVolume"] as const)(
+    "that %s refuses to show is attached no more: nobody would ever unstage it",
+    async (step) => {
+      const { machine, id } = await prepare(access, "NodeStageVolume");
+      await machine.files.mkdir(TARGET, 0o750);
+      for (const path of [STAGING, TARGET]) {
+        await machine.files.create(`${path}/foreign`, Buffer.from("x"), 0o600);
+      }
+      if (step === "NodeStageVolume" && access === "block") return; // nothing is shown at its staging path
+      await expect(call(machine, `Node.${step}`, requestOf(id, access))).rejects.toThrow();
+      expect([...machine.loops.devices.keys()]).toEqual([]);
+    },
+  );
 });

@@ -14,8 +14,11 @@ import type { PoolLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
 import { trashKey } from "./trash-name.ts";
 
-/** Trees that are removed at once: a huge one does not hold up the others, and tenants keep most of the disk's time. */
-const REMOVALS = 4;
+/**
+ * Trees that are removed at once: a huge one does not hold up the others, and calls keep most of the disk's time. Each
+ * may hold a thread of the pool for as long as the disk takes, such as for a discard.
+ */
+const REMOVALS = 2;
 /** A container that outlives its pod, say, has an image open: its space is to come back when it ends. */
 const RETRY_MS = 300_000;
 

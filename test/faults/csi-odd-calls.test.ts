@@ -92,6 +92,7 @@ describe("a group", () => {
 describe("an inline volume", () => {
   const unpublish = (world: World) =>
     world.call("Node.NodeUnpublishVolume", { volume_id: INLINE_ID, target_path: TARGET });
+
   test("is unpublished while its pool is away, and removed when that is back", async () => {
     const world = await started();
     await world.call("Node.NodePublishVolume", requests.publishInline(TARGET));

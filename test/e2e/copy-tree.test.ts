@@ -316,4 +316,30 @@ describe("a large tree", () => {
     }
     expect(openNow()).toBe(before);
   });
+
+  test("closes them also when it is given up while it looks for a directory that was moved", async () => {
+    const openNow = () => readdirSync("/proc/self/fd").length;
+    const [moved, elsewhere] = [`${disk.path}/deep${"/d".repeat(68)}`, `${disk.path}/elsewhere`];
+    mkdirSync(`${moved}${"/d".repeat(4)}`, { recursive: true });
+    const way = 2 * 72; // each level is opened in the tree and in its copy
+    const before = openNow();
+    for (let calls = way + 1; calls < way + 20; calls++) {
+      const end = new AbortController();
+      let count = 0;
+      const openBelow: typeof syscalls.openBelow = (...args) => {
+        count += 1;
+        if (count === way) renameSync(moved, elsewhere);
+        if (count === calls) end.abort();
+        return syscalls.openBelow(...args);
+      };
+      const copying = createCopier({ ...syscalls, openBelow }).tree(
+        `${disk.path}/deep`,
+        `${disk.path}/deep-copy-${calls}`,
+        { signal: end.signal },
+      );
+      await copying.catch((error) => expect(error).toMatchObject({ kind: "cancelled" })); // or it was over by then
+      renameSync(elsewhere, moved);
+      expect(openNow()).toBe(before);
+    }
+  });
 });

@@ -124,12 +124,12 @@ async function enter(context: EntryContext, level: Level, name: Buffer): Promise
     const source = await job.syscalls.openBelow(level.source, name, READ_DIRECTORY, RESOLVE);
     let target: number | undefined;
     try {
+      const stat = await fstat(source);
       const made = await unless(
         ["EEXIST"],
         mkdir(path, PRIVATE_DIRECTORY).then(() => true),
       );
       if (made) target = await job.syscalls.openBelow(level.target, name, READ_DIRECTORY, RESOLVE);
-      const stat = await fstat(source);
       if (target === undefined) return undefined;
       job.progress({ entries: 1 });
       return { depth: level.depth + 1, name, stat, source, target, batch: [], resume: 0n };
@@ -209,10 +209,14 @@ async function walkTo(
   const start = levels[OPEN_LEVELS - 1];
   let at = start?.source;
   for (const { name, stat } of levels.slice(OPEN_LEVELS, wanted.depth + 1)) {
-    context.job.check();
-    const next = await openAs(context, at, name, { stat, resolve: RESOLVE });
-    if (at !== undefined && at !== start?.source) await close(at);
-    at = next;
+    const from = at;
+    at = undefined;
+    try {
+      context.job.check();
+      at = await openAs(context, from, name, { stat, resolve: RESOLVE });
+    } finally {
+      if (from !== undefined && from !== start?.source) await close(from);
+    }
   }
   return at;
 }

@@ -93,7 +93,11 @@ function unstageHandler(deps: Shared) {
       // A directory needs nothing more, and its pool may be away.
       if (shown.some(({ root }) => volumeOfMountRoot(root) === id)) return;
       const found = await find();
-      if (found) await detachUnused(deps, found);
+      if (found) return detachUnused(deps, found);
+      // With its pool the image is away: what it was shown from would keep that disk busy.
+      const [only, ...others] = shown;
+      const isDevice = only?.root === "/" && /^\/dev\/loop\d+$/.test(only.source);
+      if (only && isDevice && others.length === 0) await deps.loops.detachDevice(only.source);
     });
     // The staging directory is the kubelet's: it made it, and it takes it away.
     return {};

@@ -48,6 +48,8 @@ export interface Loops {
    * it stays, and goes when that ends: then this gives false. `attach` makes it stay again.
    */
   detach(image: string): Promise<boolean>;
+  /** The same by the device, where the file cannot be reached. */
+  detachDevice(device: string): Promise<boolean>;
 }
 
 /** The real ones. */
@@ -121,6 +123,10 @@ export function createLoops(syscalls: LoopSyscalls): Loops {
         const present = await find(key);
         return present ? nodes.detach(present.path, key) : true;
       });
+    },
+    async detachDevice(device) {
+      const key = await nodes.status(device);
+      return key ? serial(nameOf(key), () => nodes.detach(device, key)) : true;
     },
   };
 }

@@ -50,6 +50,17 @@ export const loopContract: readonly { title: string; run(world: LoopWorld): Prom
     },
   },
   {
+    title: "a device lets its file go wherever that is by now, and to ask for that again is no mistake",
+    async run({ loops, image, rename }) {
+      const path = await image("a", MIB);
+      const { path: device } = await loops.attach(path, options);
+      await rename(path, `${path}.moved`);
+      expect(await loops.detachDevice(device)).toBe(true);
+      expect(await loops.find(`${path}.moved`)).toBeUndefined();
+      expect(await loops.detachDevice(device)).toBe(true);
+    },
+  },
+  {
     title: "a device has the size that its file had, until it is refreshed",
     async run({ loops, image, extend, sizeOf }) {
       const path = await image("a", MIB);

@@ -103,6 +103,12 @@ function createTable(files: Pick<FakeFiles, "inode">, devices: Map<string, Devic
         if (fake.busy.has(present.path)) return false;
         return devices.delete(present.path);
       }),
+    detachDevice: (path) =>
+      own("loop.detach", path, () => {
+        if (fake.busy.has(path)) return false;
+        devices.delete(path);
+        return true;
+      }),
   };
   return fake;
 }

@@ -186,3 +186,11 @@ describe.each(Object.keys(accesses) as Access[])("a %s volume of an image", (acc
     },
   );
 });
+
+test("an image that is unstaged while its pool is away keeps no device, and so not the disk", async () => {
+  const { machine, id } = await prepare("mount", "NodePublishVolume");
+  await machine.files.rename("/disk/pool/.pool/pool.json", "/disk/pool.json");
+  await call(machine, "Node.NodeUnstageVolume", requestOf(id, "mount"));
+  expect([...machine.loops.devices.keys()]).toEqual([]);
+  await call(machine, "Node.NodeUnstageVolume", requestOf(id, "mount"));
+});

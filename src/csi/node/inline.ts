@@ -5,6 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { isKind } from "../../errors.ts";
+import type { Loops } from "../../host/loop.ts";
 import type { Mounts } from "../../host/mount.ts";
 import { type Call, ownCall } from "../call.ts";
 import type { Capability } from "../capability.ts";
@@ -29,6 +30,7 @@ export interface InlineSettings {
 /** `inline` is undefined where the configuration does not allow them. */
 export interface InlineDeps extends ControllerDeps {
   readonly mounts: Mounts;
+  readonly loops: Pick<Loops, "detachDevice">;
   readonly inline: InlineSettings | undefined;
   /** The only place where staging paths and targets may lie. */
   readonly kubeletRoot: string;

@@ -248,7 +248,7 @@ describe("inline volumes", () => {
   test.each([
     [{}, /volume_context.size is missing/],
     [{ size: "3Mi" }, /has at most 2097152 bytes/],
-    [{ size: "1Mi", onDelete: "retain" }, /volume_context.onDelete is "retain", but there is no such/],
+    [{ size: "1Mi", onDelete: "retain" }, /volume_context.onDelete is given, but there is no such/],
     [{ size: "1Mi", nosuid: "false" }, /volume_context.nosuid/],
   ])("with the attributes %j are refused", async (attributes, message) => {
     const target = await subject.target("pod");

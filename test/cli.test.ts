@@ -141,6 +141,33 @@ describe("the configuration of a verb", { concurrent: true }, () => {
     expect(again.stdout).toBe(first.stdout);
   });
 
+  it("is shown so for a node with every kind of setting", async () => {
+    const config = await file(
+      "node.yaml",
+      `
+node:
+  nodeId: n
+  drainSeconds: 2.5
+  csi:
+    pools: [{ name: default, path: /pool, budget: 2Gi, reserve: 1Gi, onlyNamed: true, drain: true, preallocate: false }]
+    copyWaitSeconds: 3
+    inlineMaxSize: 1Gi
+  cni:
+    criSocket: unix:///cri.sock
+    nodeRoutes: [{ podCIDR: 10.42.1.0/24, via: 192.168.1.2 }]
+`,
+    );
+    const first = await trivet(["node", "--config", config, "--print-config"]);
+    expect(parse(first.stdout)).toMatchObject({ node: { drainSeconds: 2.5, csi: { copyWaitSeconds: 3 } } });
+    const again = await trivet([
+      "node",
+      "--config",
+      await file("node-again.yaml", first.stdout),
+      "--print-config",
+    ]);
+    expect(again).toEqual(first);
+  });
+
   it("takes flags over the environment over the file", async () => {
     const config = await file(
       "order.yaml",

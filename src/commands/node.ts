@@ -180,6 +180,7 @@ function toFile({ healthAddress, drainSeconds, csi, cni, ...rest }: NodeConfig):
     drainSeconds: drainSeconds / 1000,
     csi: {
       ...csi,
+      copyWaitSeconds: csi.copyWaitSeconds / 1000,
       endpoint: `unix://${csi.endpoint}`,
       adminSocket: `unix://${csi.adminSocket}`,
       pools: csi.pools.map(({ budgetBytes, reserveBytes, ...pool }) => ({

@@ -212,6 +212,14 @@ describe("a volume", () => {
     });
   });
 
+  test("stays staged when its disk is made read-only: the kubelet asks again at every start", async () => {
+    const world = await started();
+    const id = await create(world, "one");
+    await staged(world, id);
+    world.mounts.add({ mountPoint: "/disk", root: "/disk", options: ["ro", "relatime"] });
+    await staged(world, id);
+  });
+
   test("cannot have a name that is no text: two such names would be one", async () => {
     const world = await started();
     await expect(create(world, "pvc-\ud800")).rejects.toMatchObject({ kind: "invalid" });

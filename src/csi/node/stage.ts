@@ -29,16 +29,17 @@ export interface Staging {
 /** The options that tell two mounts of a volume apart. Those of access time are left out: anybody may remount them. */
 const compared: readonly string[] = ["nosuid", "nodev", "noexec"];
 
-/** Whether a mount carries what was asked, beside what the mount that it was made from carries. */
+/**
+ * Whether a mount carries what was asked, beside what the mount that it was made from carries. `ro` is left out: the disk
+ * of a staged volume may have been made read-only, or writable, since.
+ */
 export function hasFlags(
   mount: MountInfo,
   flags: readonly BindFlag[],
   inherited: readonly string[],
-  more: readonly string[] = [],
 ): boolean {
-  const expected = new Set<string>([...flags, ...inherited, ...more]);
-  const all = more.includes("ro") || inherited.includes("ro") ? [...compared, "ro"] : compared;
-  return all.every((option) => mount.options.includes(option) === expected.has(option));
+  const expected = new Set<string>([...flags, ...inherited]);
+  return compared.every((option) => mount.options.includes(option) === expected.has(option));
 }
 
 /** Attaches the volume and mounts it unless that is done. What this call made it takes back when it fails. */

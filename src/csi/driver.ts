@@ -40,6 +40,8 @@ export interface DriverOptions {
   readonly onCopy?: (sample: CopySample) => void;
   /** How long a call waits for its copy before it answers ABORTED, in milliseconds: less than its caller waits. */
   readonly copyWaitMs?: number;
+  /** How long no volume has been made or deleted before removals start, in milliseconds; absent: they start at once. */
+  readonly trashQuietMs?: number;
   /** Whether GetSnapshot is offered: older conformance tools take its capability for an error. */
   readonly getSnapshot?: boolean;
 }
@@ -77,6 +79,7 @@ export function createDriver(options: DriverOptions): Driver {
     {
       ...{ ...deps, log, stateDir, openBackends, isBusy: lock.isHeld },
       ...(options.poolChoice ? { choice: options.poolChoice } : {}),
+      ...(options.trashQuietMs === undefined ? {} : { trashQuietMs: options.trashQuietMs }),
       onVolume(record) {
         if (!record.ephemeral) return;
         if (inlineFound) inlineFound.push(record);

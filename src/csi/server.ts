@@ -11,6 +11,9 @@ import { errorToStatus } from "./status.ts";
 import type { StorageAdmin } from "./storage-admin.ts";
 import type { DeletedVolumes } from "./volume/deleted-volumes.ts";
 
+/** The calls of one volume, and of the next, follow one another more closely. */
+const TRASH_QUIET_MS = 30;
+
 /** What `trivet node` tells this leg. */
 export interface CsiOptions {
   /** The path of the socket. */
@@ -52,7 +55,7 @@ export interface CsiServer {
  */
 export async function startCsi(options: CsiOptions): Promise<CsiServer> {
   const { deps, endpoint } = options;
-  const driver = createDriver(options);
+  const driver = createDriver({ trashQuietMs: TRASH_QUIET_MS, ...options });
   const server = await deps.serve({
     api: "csi",
     path: endpoint,

@@ -97,6 +97,8 @@ export interface PoolDeps {
   readonly stateDir: string;
   randomUuid(): string;
   isBusy(id: string): boolean;
+  /** How long no volume has been made or deleted before the trash is emptied; absent: it is emptied at once. */
+  readonly trashQuietMs?: number;
   /** Told of every whole volume that is found when a pool is opened. */
   onVolume?(record: VolumeRecord): void;
   /** Keeps other processes of the machine away from a pool while this one works on it. */
@@ -189,7 +191,8 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   const scanning = { ...deps, onVolume };
   const scan = await scanPool(scanning, { layout, ledger, backends });
   const dismantle = (wrapper: string) => dismantleRemains(files, backends, wrapper);
-  const trash = createTrash({ files, log, clock: deps.clock, dismantle }, layout, ledger);
+  const quiet = deps.trashQuietMs === undefined ? {} : { quietMs: deps.trashQuietMs };
+  const trash = createTrash({ files, log, clock: deps.clock, dismantle, ...quiet }, layout, ledger);
   for (const [entry, untilMs] of scan.kept) trash.keep(entry, untilMs);
   trash.kick();
   log.info("pool open", {

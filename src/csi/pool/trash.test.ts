@@ -106,3 +106,32 @@ test("removals of different volumes do not wait for one another", async () => {
   await idle();
   expect(most).toBe(2);
 });
+
+test("a removal lets calls pass that follow one another closely, for a second at most", async () => {
+  const QUIET_MS = 30;
+  const { files, clock, ledger, left } = await trashWith("a");
+  const dismantle = async () => undefined;
+  const deps = { files, clock, log: silentLog, dismantle, quietMs: QUIET_MS };
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const trash = createTrash(deps, layout, ledger);
+  trash.giveWay();
+  trash.kick();
+  for (let ms = 0; ms < 990; ms += QUIET_MS - 1) {
+    await turns();
+    expect(await left()).toEqual(["a"]);
+    clock.advance(QUIET_MS - 1);
+    trash.giveWay();
+  }
+  await turns();
+  clock.advance(QUIET_MS - 1);
+  await trash.idle();
+  expect(await left()).toEqual([]);
+  await files.mkdir(`${layout.trash}/b`, 0o700);
+  trash.kick();
+  await turns();
+  clock.advance(QUIET_MS);
+  await trash.idle();
+  expect(await left()).toEqual([]);
+});

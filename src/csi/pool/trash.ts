@@ -12,6 +12,7 @@ import { forEachBounded } from "../bounded.ts";
 import { isMissing } from "../volume/read.ts";
 import type { PoolLayout } from "./layout.ts";
 import type { Ledger } from "./ledger.ts";
+import { createQuiet } from "./quiet.ts";
 import { trashKey } from "./trash-name.ts";
 
 /**
@@ -24,6 +25,8 @@ const RETRY_MS = 300_000;
 
 /** The remover of one open pool. */
 export interface Trash {
+  /** A call is about to wait for the disk: a removal that has not started lets it, and those that follow closely, pass. */
+  giveWay(): void;
   /** Starts removing what is in the trash, or lets the removal that is under way look again. */
   kick(): void;
   /** Says until when an entry stays; without it, it goes at the next kick. */
@@ -49,16 +52,19 @@ export interface TrashDeps {
   readonly log: Log;
   /** Takes apart what is no tree of files, such as a loop device. */
   dismantle(wrapper: string): Promise<void>;
+  /** How long no call has come before a removal starts; absent: it starts at once. */
+  readonly quietMs?: number;
 }
 
 /** An idle remover: `kick` starts it. */
 export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger): Trash {
-  const { files, clock, log } = deps;
+  const { files, clock, log, quietMs = 0 } = deps;
   const kept = new Map<string, number>();
   const removing = new Set<string>();
   const settled = new Set<string>();
   let running: Promise<void> | undefined;
   let again = false;
+  const quiet = createQuiet(clock, quietMs);
   const end = new AbortController();
   const failed = (error: unknown) => {
     log.warn("trash not emptied: tried again in some minutes", {
@@ -86,6 +92,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   };
   const run = async () => {
     do {
+      await quiet.wait(end.signal);
       again = false;
       await emptyOnce().catch(failed);
     } while (again && !end.signal.aborted);
@@ -97,6 +104,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
     for (const untilMs of kept.values()) if (untilMs > clock.nowMs()) wake.at(untilMs);
   });
   const trash: Trash = {
+    giveWay: quiet.called,
     kick() {
       again = true;
       if (!end.signal.aborted) running ??= run();

@@ -54,6 +54,7 @@ export async function buildWrapper(files: Files, pool: OpenPool, building: Build
   const { record: wanted, directory, fill } = building;
   const staged = join(pool.layout.staging, wanted.id);
   const final = join(directory, wanted.id);
+  pool.trash.giveWay();
   await reserve(pool, building);
   try {
     await makeWrapper(files, pool, { staged, ...building });

@@ -30,6 +30,7 @@ export async function deleteVolume(deps: DeleteDeps, pool: OpenPool, record: Vol
     ? [layout.retained, retainedKey(entry)]
     : [layout.trash, trashKey(entry)];
   const untilMs = keepUntilMs(entry, record);
+  trash.giveWay();
   // Before it is there: the remover may be looking.
   if (untilMs !== undefined) trash.keep(entry, untilMs);
   const wrapper = wrapperOf(layout, record.id);

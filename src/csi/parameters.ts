@@ -4,6 +4,7 @@
  */
 import type { BindFlag } from "../host/mount.ts";
 import { duration, inodeCount, ownerId, mode as parseMode, yesNo } from "./parameter-values.ts";
+import { poolNamePattern } from "./pool/config.ts";
 import { invalid } from "./refusal.ts";
 import { type Consistency, parseConsistency } from "./snapshot/consistency.ts";
 import type { VolumeRecord } from "./volume/record.ts";
@@ -71,8 +72,8 @@ function row(key: string, values: string, absent: string, meaning: string, inlin
   return { key, values, default: absent, meaning, inline };
 }
 
-/** The sidecars' own keys. external-provisioner takes them out of CreateVolume, but not out of GetCapacity. */
-const SIDECAR_PREFIX = "csi.storage.k8s.io/";
+/** Of the kubelet's and the sidecars' own keys. external-provisioner takes them out of CreateVolume, not out of GetCapacity. */
+export const SIDECAR_PREFIX = "csi.storage.k8s.io/";
 const FS_TYPE_KEY = "csi.storage.k8s.io/fstype";
 
 /** What external-provisioner adds with `--extra-create-metadata`; it describes, and decides nothing. */
@@ -100,7 +101,6 @@ export interface ClassParameters {
 
 const policies = ["delete", "trash", "retain"] as const;
 const DEFAULT_RETENTION_SECONDS = 24 * 3_600;
-const poolPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** How the keys are called in messages, and which there may be. */
 export interface ParameterSource {
@@ -166,7 +166,7 @@ function definedOnly<T extends object>(values: T): { [K in keyof T]?: Exclude<T[
 
 function parsePools(field: string, text: string): readonly string[] {
   const names = text.split(",");
-  if (names.every((name) => poolPattern.test(name))) return names;
+  if (names.every((name) => poolNamePattern.test(name))) return names;
   throw invalid(field, `is "${text}": give the name of a pool, or several with commas between them`);
 }
 

@@ -11,7 +11,7 @@ import { type Call, ownCall } from "../call.ts";
 import type { Capability } from "../capability.ts";
 import { removeVolume } from "../controller/delete-volume.ts";
 import { type ControllerDeps, findByName, makeVolume } from "../controller/new-volume.ts";
-import { parameterRows, parseParameters } from "../parameters.ts";
+import { parameterRows, parseParameters, SIDECAR_PREFIX } from "../parameters.ts";
 import type { FoundVolume } from "../pool/pools.ts";
 import { parseQuantity } from "../pool/quantity.ts";
 import { invalid, refusal } from "../refusal.ts";
@@ -40,13 +40,12 @@ export interface InlineDeps extends ControllerDeps {
 }
 
 /** Set by the kubelet on inline volumes; the kubelet's other keys describe the pod. */
-const EPHEMERAL_KEY = "csi.storage.k8s.io/ephemeral";
-const KUBELET_PREFIX = "csi.storage.k8s.io/";
+const EPHEMERAL_KEY = `${SIDECAR_PREFIX}ephemeral`;
 
 const attributes = {
   field: "volume_context",
   allowed: ["size", ...parameterRows.filter(({ inline }) => inline).map(({ key }) => key)],
-  ignored: (key: string) => key.startsWith(KUBELET_PREFIX),
+  ignored: (key: string) => key.startsWith(SIDECAR_PREFIX),
   isPrivate: true,
 };
 

@@ -47,7 +47,8 @@ export interface PoolConfig {
   readonly preallocate?: boolean;
 }
 
-const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+/** What a pool may be called. */
+export const poolNamePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const settingNames = [
   "backend",
   "budget",
@@ -132,7 +133,7 @@ function parseYesNo(pool: string, key: string, text: string | undefined): boolea
 
 /** The same config if its name and path can be used, else `invalid`. */
 function checkPool(pool: PoolConfig): PoolConfig {
-  if (!namePattern.test(pool.name)) {
+  if (!poolNamePattern.test(pool.name)) {
     throw invalid("pool name", `is "${pool.name}": give up to 63 lower-case letters, digits and dashes`);
   }
   const normal = posix.normalize(pool.path).replace(/(.)\/$/, "$1");

@@ -58,11 +58,6 @@ export function wrapperLayout(wrapper: string): { readonly record: string; reado
   return { record: join(wrapper, "meta.json"), data: join(wrapper, "data") };
 }
 
-/** The directory that pods see. */
-export function dataDirectory({ volumes }: PoolLayout, id: VolumeId): string {
-  return wrapperLayout(join(volumes, id)).data;
-}
-
 /**
  * The volume that a mount shows, read from the root of the mount within its file system: it names the volume also
  * when the pool is away or its directory was deleted under the mount.

@@ -220,6 +220,12 @@ describe("a volume", () => {
     await staged(world, id);
   });
 
+  test("is not taken for one of another backend", async () => {
+    const world = await started();
+    await create(world, "one", { backend: "directory" });
+    await expect(create(world, "one", { backend: "quota" })).rejects.toMatchObject({ kind: "conflict" });
+  });
+
   test("cannot have a name that is no text: two such names would be one", async () => {
     const world = await started();
     await expect(create(world, "pvc-\ud800")).rejects.toMatchObject({ kind: "invalid" });

@@ -10,6 +10,7 @@ import type { Call } from "../call.ts";
 import { isWithinRange, sizeOfNew } from "../capacity.ts";
 import type { KeyedLock } from "../keyed-lock.ts";
 import { linkByName } from "../pool/by-name.ts";
+import { wishFor } from "../pool/choose.ts";
 import type { OpenPool } from "../pool/pool.ts";
 import type { FoundVolume, Pools } from "../pool/pools.ts";
 import { refusal } from "../refusal.ts";
@@ -130,12 +131,14 @@ async function confirm(files: Files, present: FoundVolume, wanted: Wanted): Prom
 
 function differenceOf(record: VolumeRecord, wanted: Wanted): string | undefined {
   const { requiredBytes, limitBytes } = wanted.range;
-  const { pools } = wanted.parameters;
+  const { pools, backend } = wanted.parameters;
+  const own = wishFor(record.backend ?? "directory");
   const source = wanted.content?.source;
   if (!isWithinRange(record.sizeBytes, wanted.range)) {
     return `has ${record.sizeBytes} bytes, not ${requiredBytes} to ${limitBytes || "any"}`;
   }
   if (pools && !pools.includes(record.pool)) return `lies in pool "${record.pool}", not "${pools.join(",")}"`;
+  if (backend !== undefined && backend !== own) return `is of backend ${own}, not ${backend}`;
   if ((record.access ?? "mount") !== wanted.access)
     return `is for ${record.access ?? "mount"}, not ${wanted.access}`;
   if (wanted.fsType !== undefined && record.fsType !== wanted.fsType) {

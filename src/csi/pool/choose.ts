@@ -1,7 +1,7 @@
 /** Which pools a new volume may lie in, the best first. The class restricts, the node's setting orders. */
 import { isKind } from "../../errors.ts";
-import type { AccessType } from "../backend/backend.ts";
-import type { ClassParameters } from "../parameters.ts";
+import type { AccessType, BackendName } from "../backend/backend.ts";
+import type { BackendWish, ClassParameters } from "../parameters.ts";
 import { invalid, refusal } from "../refusal.ts";
 import { DEFAULT_POOL, type PoolChoice } from "./config.ts";
 import type { Room } from "./ledger.ts";
@@ -80,10 +80,14 @@ function unnamed(all: readonly Pool[], choice: PoolChoice): readonly Pool[] {
   return free.filter(({ config }) => config.name === DEFAULT_POOL);
 }
 
+/** What a class asks for to get volumes of this kind. */
+export function wishFor(backend: BackendName): BackendWish {
+  return backend === "btrfs" ? "quota" : backend;
+}
+
 /** Why this pool can never hold such a volume. */
 function misfitOf({ name, backend }: OpenPool, wish: PoolWish): Error | undefined {
-  const kind = backend.name === "btrfs" ? "quota" : backend.name;
-  if (wish.backend !== undefined && wish.backend !== kind) {
+  if (wish.backend !== undefined && wish.backend !== wishFor(backend.name)) {
     return invalid("parameters.backend", `is "${wish.backend}", but pool "${name}" has ${backend.how}`);
   }
   if (!backend.accessTypes.includes(wish.access)) {

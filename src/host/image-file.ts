@@ -3,7 +3,7 @@
  * syncs by itself.
  */
 import { constants, type FileHandle, open, unlink } from "node:fs/promises";
-import { TrivetError, withCleanupFailure } from "../errors.ts";
+import { isKind, TrivetError, withCleanupFailure } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 import { HEADER_BYTES, type ImageContent, parseImageContent } from "./image-content.ts";
 import type { Syscalls } from "./syscall.ts";
@@ -31,6 +31,9 @@ const NEW_FILE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 const FS_IOC_GETFLAGS = 0x8008_6601;
 const FS_IOC_SETFLAGS = 0x4008_6602;
 const FS_NOCOW_FL = 0x0080_0000;
+/** st_blocks counts these (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+const PIECE_BYTES = 16 * 2 ** 20;
 
 type ImageSyscalls = Pick<Syscalls, "allocate" | "ioctl" | "shareContent">;
 
@@ -52,7 +55,11 @@ export function createImageFiles(syscalls: ImageSyscalls): ImageFiles {
         }),
       ),
     reserve: (path) =>
-      withFile(path, constants.O_RDWR, async (file) => syscalls.allocate(file.fd, (await file.stat()).size)),
+      withFile(path, constants.O_RDWR, async (file) => {
+        const { size, blocks } = await file.stat();
+        // Asked again for what it has, XFS wants as much free space beside it, and refuses on a full disk.
+        if (blocks * STAT_BLOCK_BYTES < size) await reserveRange(syscalls, file.fd, { start: 0, end: size });
+      }),
     extend: (path, sizeBytes, { reserve }) =>
       withFile(path, constants.O_RDWR, async (file) => {
         const before = (await file.stat()).size;
@@ -119,6 +126,20 @@ async function shareOrRemove(
   }
 }
 
+/** At once, or in pieces where that fails: XFS counts what the range has already as if it were needed once more. */
+async function reserveRange(
+  { allocate }: ImageSyscalls,
+  fd: number,
+  { start, end }: { readonly start: number; readonly end: number },
+): Promise<void> {
+  try {
+    await allocate(fd, start, end - start);
+  } catch (error) {
+    if (!isKind(error, "exhausted")) throw error;
+    for (let at = start; at < end; at += PIECE_BYTES) await allocate(fd, at, Math.min(PIECE_BYTES, end - at));
+  }
+}
+
 interface Extension {
   readonly before: number;
   readonly sizeBytes: number;
@@ -131,7 +152,7 @@ async function reserveBeyond(
   { before, sizeBytes }: Extension,
 ): Promise<void> {
   try {
-    await syscalls.allocate(file.fd, sizeBytes);
+    await reserveRange(syscalls, file.fd, { start: before, end: sizeBytes });
   } catch (error) {
     await file.truncate(before).catch((cleanup) => withCleanupFailure(error, cleanup));
     throw error;

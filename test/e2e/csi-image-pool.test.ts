@@ -42,7 +42,7 @@ const build = async (own: ImageWorld, fields = {}) => {
 async function fillDisk({ path }: Disk): Promise<void> {
   const { bavail, bsize } = await statfs(path);
   const most = bavail * bsize - 16 * MIB; // reserved in a moment; the rest is written, to the last block
-  await run("fallocate", "--length", String(most), join(path, "greedy"));
+  await run("fallocate", "--length", String(most), join(path, "most"));
   const handle = await open(join(path, "more"), "w");
   expect(await createWriter(handle).fill()).toBe("ENOSPC");
   await handle.sync().catch(() => undefined);
@@ -65,6 +65,23 @@ describe("the space of a volume (needs root)", () => {
       }
       const bytes = await readFile(join(path, "file"));
       expect([bytes.length, bytes.every((byte) => byte === 2)]).toEqual([40 * MIB, true]);
+    },
+  );
+
+  test.each(["ext4", "xfs", "btrfs"] as const)(
+    "is its own when it is attached again, and when it grows, with little left on %s",
+    async (fsType) => {
+      const own = await start(fsType);
+      const volume = await build(own.world, { sizeBytes: 160 * MIB });
+      const { bavail, bsize } = await statfs(own.disk.path);
+      const most = bavail * bsize - 64 * MIB;
+      await run("fallocate", "--length", String(most), join(own.disk.path, "greedy"));
+      await own.world.backend.grow(
+        { ...volume, record: { ...volume.record, sizeBytes: 176 * MIB } },
+        undefined,
+      );
+      await fillDisk(own.disk);
+      await writeFile(join(await own.world.mount(volume), "file"), "content");
     },
   );
 

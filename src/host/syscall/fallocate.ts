@@ -6,10 +6,10 @@ import { asynchronous, requireInteger } from "./call.ts";
 /** It may wait for the disk. */
 export interface AllocationCalls {
   /**
-   * fallocate(2) of the first `length` bytes. The size of the file stays: it is to change in one step, when all of the
+   * fallocate(2) of `length` bytes at `offset`. The size of the file stays: it is to change in one step, when all of the
    * space is there.
    */
-  allocate(fd: number, length: number): Promise<void>;
+  allocate(fd: number, offset: number, length: number): Promise<void>;
 }
 
 const FALLOC_FL_KEEP_SIZE = 1;
@@ -21,13 +21,13 @@ export function createAllocationCalls(libc: LibraryHandle): AllocationCalls {
     "fallocate",
   );
   return {
-    async allocate(fd, length) {
+    async allocate(fd, offset, length) {
       requireInteger("fallocate", { fd });
-      if (!Number.isSafeInteger(length) || length <= 0) {
-        const message = `fallocate: length is no size: ${length}`;
+      if (!Number.isSafeInteger(offset + length) || offset < 0 || length <= 0) {
+        const message = `fallocate: ${length} bytes at ${offset} are no part of a file`;
         throw new TrivetError({ kind: "bug", op: "fallocate", subject: "length", message });
       }
-      await fallocate(`fd ${fd}`, fd, FALLOC_FL_KEEP_SIZE, 0, length);
+      await fallocate(`fd ${fd}`, fd, FALLOC_FL_KEEP_SIZE, offset, length);
     },
   };
 }

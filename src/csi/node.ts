@@ -110,7 +110,10 @@ function publishHandler(deps: Shared) {
     if (volume_id === "") throw invalid("volume_id", "is missing");
     if (target_path === "") throw invalid("target_path", "is missing");
     const capability = parseCapability("volume_capability", required(request.volume_capability));
-    const target = await deps.targets.resolve("target_path", target_path);
+    const [target, staging] = await Promise.all([
+      deps.targets.resolve("target_path", target_path),
+      staging_target_path ? deps.targets.resolve("staging_target_path", staging_target_path) : undefined,
+    ]);
     const readOnly = request.readonly;
     if (deps.inlineVolumes.isInline(request)) {
       await deps.lock.run([volume_id, target.path], async () => {
@@ -126,9 +129,6 @@ function publishHandler(deps: Shared) {
       return {};
     }
     const id = requireId(volume_id, call);
-    const staging = staging_target_path
-      ? await deps.targets.resolve("staging_target_path", staging_target_path)
-      : undefined;
     await deps.lock.run([id, target.path], async () => {
       const found = await requireVolume(deps, id);
       if (!staging) {

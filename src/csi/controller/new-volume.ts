@@ -103,11 +103,10 @@ function recordOf(deps: ControllerDeps, { name: pool, backend }: OpenPool, wante
 
 /** A volume that was made under this name; `unavailable` where it lies in a pool that has gone away since. */
 export async function findByName(deps: ControllerDeps, name: string): Promise<FoundVolume | undefined> {
-  for (const { config, ledger, use } of deps.pools.all) {
+  for (const { config, ledger, look } of deps.pools.all) {
     const id = volumeIdFor({ nodeId: deps.nodeId, pool: config.name, name });
     try {
-      const pool = await use();
-      const record = await pool.read(id);
+      const { pool, found: record } = await look(({ read }) => read(id));
       if (record) return { pool, record };
     } catch (error) {
       if (!isKind(error, "unavailable") || ledger.entries().has(id)) throw error;

@@ -76,6 +76,12 @@ export interface PoolStatus {
   readonly quarantined: readonly string[];
 }
 
+/** What was read, of a pool that is still the right one. */
+export interface Looked<T> {
+  readonly pool: OpenPool;
+  readonly found: T;
+}
+
 /** One configured pool, open or not. */
 export interface Pool {
   readonly config: PoolConfig;
@@ -83,6 +89,8 @@ export interface Pool {
   readonly ledger: Ledger;
   /** The pool, open; `unavailable` with the reason otherwise. Never waits for anything but the disk. */
   use(): Promise<OpenPool>;
+  /** `use` and a reading of the pool at the same time, which calls wait for once: what another disk says is dropped. */
+  look<T>(read: (pool: OpenPool) => Promise<T>): Promise<Looked<T>>;
   status(): Promise<PoolStatus>;
   /** No further removal from the trash starts; resolves when the present one is through. */
   stop(): Promise<void>;
@@ -150,10 +158,18 @@ export function createPool(deps: PoolDeps, config: PoolConfig): Pool {
     opening ??= reopen();
     return opening;
   };
+  const look = async <T>(read: (pool: OpenPool) => Promise<T>): Promise<Looked<T>> => {
+    const present = opened;
+    const early = present && read(present);
+    early?.catch(() => undefined); // its failure counts only if the disk is the right one
+    const pool = await use();
+    return { pool, found: await (early && pool === present ? early : read(pool)) };
+  };
   return {
     config,
     ledger,
     use,
+    look,
     status: () => use().then(describe(config), (error) => describeClosed(config, error)),
     async stop() {
       await opening?.catch(() => undefined);
@@ -191,8 +207,20 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   const scanning = { ...deps, onVolume };
   const scan = await scanPool(scanning, { layout, ledger, backends });
   const dismantle = (wrapper: string) => dismantleRemains(files, backends, wrapper);
+  const room = async (): Promise<Room> => {
+    const { totalBytes, availableBytes, totalInodes, freeInodes } = await files.space(layout.volumes);
+    const reserve = config.reserveBytes ?? 0;
+    // Not every file system counts inodes; where none is left, nothing can be made however much space there is.
+    const isOutOfInodes = totalInodes > 0 && freeInodes === 0;
+    return {
+      limitBytes: config.budgetBytes ?? Math.max(0, totalBytes - reserve),
+      availableBytes: isOutOfInodes ? 0 : Math.max(0, availableBytes - reserve),
+    };
+  };
+  // Where more is taken than left, the room of what was deleted is soon asked for.
+  const isTight = async () => bytesLeft(ledger, await room()) < ledger.reservedBytes;
   const quiet = deps.trashQuietMs === undefined ? {} : { quietMs: deps.trashQuietMs };
-  const trash = createTrash({ files, log, clock: deps.clock, dismantle, ...quiet }, layout, ledger);
+  const trash = createTrash({ files, log, clock: deps.clock, dismantle, isTight, ...quiet }, layout, ledger);
   for (const [entry, untilMs] of scan.kept) trash.keep(entry, untilMs);
   trash.kick();
   log.info("pool open", {
@@ -204,16 +232,6 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
       ...{ path: config.path, reason: backends.finding.advice },
     });
   }
-  const room = async (): Promise<Room> => {
-    const { totalBytes, availableBytes, totalInodes, freeInodes } = await files.space(layout.volumes);
-    const reserve = config.reserveBytes ?? 0;
-    // Not every file system counts inodes; where none is left, nothing can be made however much space there is.
-    const isOutOfInodes = totalInodes > 0 && freeInodes === 0;
-    return {
-      limitBytes: config.budgetBytes ?? Math.max(0, totalBytes - reserve),
-      availableBytes: isOutOfInodes ? 0 : Math.max(0, availableBytes - reserve),
-    };
-  };
   const { quarantined } = scan;
   const place = (record: VolumeRecord) => ({ wrapper: wrapperOf(layout, record.id), record });
   const read = async (id: VolumeId) => {

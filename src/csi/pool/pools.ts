@@ -62,10 +62,9 @@ async function find(all: readonly Pool[], id: VolumeId): Promise<FoundVolume | u
   // Where it was last seen comes first: a volume that is there is found by one look, however many pools there are.
   const isLikely = ({ ledger }: Pool) => ledger.entries().has(id);
   const others = all.filter((pool) => !isLikely(pool));
-  for (const { use } of [...all.filter(isLikely), ...others]) {
+  for (const { look } of [...all.filter(isLikely), ...others]) {
     try {
-      const pool = await use();
-      const record = await pool.read(id);
+      const { pool, found: record } = await look(({ read }) => read(id));
       if (record) return { pool, record };
     } catch (error) {
       if (!isKind(error, "unavailable")) throw error;

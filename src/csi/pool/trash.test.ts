@@ -135,3 +135,13 @@ test("a removal lets calls pass that follow one another closely, for a second at
   await trash.idle();
   expect(await left()).toEqual([]);
 });
+
+test("a removal waits for no call where room is short", async () => {
+  const { files, clock, ledger, left } = await trashWith("a");
+  const deps = { files, clock, log: silentLog, dismantle: async () => undefined, quietMs: 30 };
+  const trash = createTrash({ ...deps, isTight: async () => true }, layout, ledger);
+  trash.giveWay();
+  trash.kick();
+  await trash.idle();
+  expect(await left()).toEqual([]);
+});

@@ -54,6 +54,8 @@ export interface TrashDeps {
   dismantle(wrapper: string): Promise<void>;
   /** How long no call has come before a removal starts; absent: it starts at once. */
   readonly quietMs?: number;
+  /** Whether calls have more use for the room than for the disk's time; absent: they never have. */
+  isTight?(): Promise<boolean>;
 }
 
 /** An idle remover: `kick` starts it. */
@@ -92,7 +94,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
   };
   const run = async () => {
     do {
-      await quiet.wait(end.signal);
+      if (quietMs > 0 && !(await deps.isTight?.().catch(() => true))) await quiet.wait(end.signal);
       again = false;
       await emptyOnce().catch(failed);
     } while (again && !end.signal.aborted);

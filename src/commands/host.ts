@@ -43,7 +43,7 @@ export async function createCniDeps(syscalls: Syscalls = createSyscalls()): Prom
     // Loaded with the first program that is run: most calls run none.
     exec: async (argv, options) => {
       const { createExec } = await import("../host/exec.ts");
-      return createExec(process.env.PATH ?? defaultPath)(argv, options);
+      return createExec(process.env.PATH ?? defaultPath, syscalls)(argv, options);
     },
   };
 }
@@ -59,7 +59,7 @@ export async function createCsiDeps(syscalls: Syscalls): Promise<CsiDeps> {
     btrfs: createBtrfs(syscalls),
     loops: createLoops(syscalls),
     images: createImageFiles(syscalls),
-    imageFileSystems: createImageFileSystems(createExec(process.env.PATH ?? SYSTEM_PATH), syscalls),
+    imageFileSystems: createImageFileSystems(createExec(process.env.PATH ?? SYSTEM_PATH, syscalls), syscalls),
     copier: createCopier(syscalls),
     freezer: createFreezer(syscalls, { path: process.env.PATH ?? SYSTEM_PATH }),
     pathUsers: findPathUsers,

@@ -2,9 +2,9 @@
  * Runs other programs: argument arrays, never a shell; the C locale; a deadline, TERM, then KILL, for a program and all that it
  * started. A run always ends: one that left its output open with a process of its own session is given up.
  */
-import { spawn } from "node:child_process";
 import { TrivetError } from "../errors.ts";
-import { fromNodeError } from "./errno.ts";
+import { type Child, startChild } from "./child.ts";
+import type { SpawnCalls } from "./syscall/spawn.ts";
 
 export interface ExecOptions {
   readonly timeoutMs: number;
@@ -43,45 +43,40 @@ export async function execOrThrow(
   });
 }
 
-export function createExec(path: string): Exec {
-  return (argv, options) =>
-    new Promise((resolve, reject) => {
-      const [program, ...args] = argv;
-      const child = spawn(program, args, {
-        env: { PATH: path, LC_ALL: "C", ...options.env },
-        stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-        detached: true, // the leader of a process group, which can be ended as a whole
-      });
-      const failure = watchDeadline(child, argv, options);
+/** The real one; programs named without a slash are looked for in `path`, unless the options bring a PATH. */
+export function createExec(path: string, syscalls: SpawnCalls): Exec {
+  return async (argv, options) => {
+    const watch = watchDeadline(argv, options);
+    const env = { PATH: path, LC_ALL: "C", ...options.env };
+    try {
+      if (watch.reason) throw watch.reason;
+      const child = await startChild(syscalls, { argv, env, feed: options.stdin !== undefined });
+      watch.started(child);
       const stdout = collect(child.stdout);
       const stderr = collect(child.stderr);
-      child.on("error", (error) => {
-        failure.stop();
-        reject(fromNodeError(error, "exec", program));
-      });
-      child.on("close", (code, signal) => {
-        failure.stop();
-        if (failure.reason) reject(failure.reason);
-        else resolve({ exitCode: code ?? (signal ? 128 : 1), stdout: stdout(), stderr: stderr() });
-      });
       child.stdin?.on("error", () => undefined); // it may well exit without reading: its exit code tells
-      child.stdin?.end(options.stdin);
-    });
+      child.stdin?.end(options.stdin ?? "");
+      const exitCode = await child.ended;
+      if (watch.reason) throw watch.reason;
+      return { exitCode, stdout: stdout(), stderr: stderr() };
+    } finally {
+      watch.stop();
+    }
+  };
 }
 
-function collect(stream: NodeJS.ReadableStream | null): () => string {
+function collect(stream: NodeJS.ReadableStream): () => string {
   const chunks: Buffer[] = [];
   let size = 0;
-  stream?.on("data", (chunk: Buffer) => {
+  stream.on("data", (chunk: Buffer) => {
     size += chunk.length;
     if (size <= OUTPUT_LIMIT_BYTES) chunks.push(chunk);
   });
   return () => Buffer.concat(chunks).toString();
 }
 
-/** The group outlives its leader for as long as anybody is in it. */
-function killGroup({ pid }: ReturnType<typeof spawn>, signal: NodeJS.Signals): void {
-  if (pid === undefined) return; // it could not be started
+/** The group outlives its leader for as long as anybody is in it. Its number is free only when the leader is reaped. */
+function killGroup({ pid }: Child, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch {
@@ -89,35 +84,38 @@ function killGroup({ pid }: ReturnType<typeof spawn>, signal: NodeJS.Signals): v
   }
 }
 
-interface Failure {
+interface Watch {
+  /** Why the program is to end, as soon as it is. */
   reason: TrivetError | undefined;
+  /** From now on there is a program to end; at once, if it has come too late. */
+  started(child: Child): void;
   stop(): void;
 }
 
-function watchDeadline(
-  child: ReturnType<typeof spawn>,
-  argv: readonly string[],
-  { timeoutMs, signal }: ExecOptions,
-): Failure {
+function watchDeadline(argv: readonly string[], { timeoutMs, signal }: ExecOptions): Watch {
   let killer: NodeJS.Timeout | undefined;
-  const end = (kind: "deadline" | "cancelled", why: string) => {
-    failure.reason ??= new TrivetError({
-      kind,
-      op: "exec",
-      subject: String(argv[0]),
-      message: `"${argv.join(" ")}" was ended: ${why}`,
-    });
+  let running: Child | undefined;
+  const endGroup = (child: Child) => {
     killGroup(child, "SIGTERM");
     killer ??= setTimeout(() => {
       killGroup(child, "SIGKILL");
-      child.stdout?.destroy();
-      child.stderr?.destroy();
+      child.stdout.destroy();
+      child.stderr.destroy();
     }, KILL_AFTER_MS);
+  };
+  const end = (kind: "deadline" | "cancelled", why: string) => {
+    const message = `"${argv.join(" ")}" was ended: ${why}`;
+    watch.reason ??= new TrivetError({ kind, op: "exec", subject: String(argv[0]), message });
+    if (running) endGroup(running);
   };
   const timer = setTimeout(() => end("deadline", `it took longer than ${timeoutMs} ms`), timeoutMs);
   const abort = () => end("cancelled", "the caller gave up");
-  const failure: Failure = {
+  const watch: Watch = {
     reason: undefined,
+    started(child) {
+      running = child;
+      if (watch.reason) endGroup(child);
+    },
     stop() {
       clearTimeout(timer);
       clearTimeout(killer);
@@ -126,5 +124,5 @@ function watchDeadline(
   };
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
-  return failure;
+  return watch;
 }

@@ -14,6 +14,7 @@ import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
 import { createOpenatCalls, type OpenatCalls } from "./syscall/openat.ts";
 import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
+import { createSpawnCalls, type SpawnCalls } from "./syscall/spawn.ts";
 import { createXattrCalls, type XattrCalls } from "./syscall/xattr.ts";
 
 /** All of them: an effect takes the few that it needs. */
@@ -28,7 +29,8 @@ export interface Syscalls
     DetachedMountCalls,
     OpenatCalls,
     XattrCalls,
-    CopyCalls {}
+    CopyCalls,
+    SpawnCalls {}
 
 /** Locks on files. */
 interface LockCalls {
@@ -51,6 +53,7 @@ export function createSyscalls(): Syscalls {
     ...createOpenatCalls(libc),
     ...createXattrCalls(libc),
     ...createCopyCalls(libc),
+    ...createSpawnCalls(libc),
   };
 }
 

@@ -1,5 +1,6 @@
 import { describe, test } from "vitest";
 import { createExec } from "../../src/host/exec.ts";
+import { createSyscalls } from "../../src/host/syscall.ts";
 import { createFakeExec, type Program } from "../fakes/exec.ts";
 import { execContract } from "./exec.ts";
 
@@ -20,5 +21,7 @@ describe("the fake programs keep the contract", () => {
 });
 
 describe("real programs keep the contract", () => {
-  test.each(execContract)("$title", ({ run }) => run(createExec("/usr/sbin:/usr/bin:/sbin:/bin")));
+  test.each(execContract)("$title", ({ run }) =>
+    run(createExec("/usr/sbin:/usr/bin:/sbin:/bin", createSyscalls())),
+  );
 });

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createExec } from "../../src/host/exec.ts";
+import { createSyscalls } from "../../src/host/syscall.ts";
 import { playRule, rules } from "../fakes/containerd/rules.ts";
 import { type CriClient, connectCri } from "../fakes/kubelet/cri-client.ts";
 import { type KubeletDeps, readLog, startPod, stopPod, waitForExit } from "../fakes/kubelet/pod.ts";
@@ -12,7 +13,7 @@ import { type PrivateContainerd, startContainerd } from "./support/containerd.ts
 import { mountsBelow, processesWith } from "./support/processes.ts";
 
 const bridge = "tve2ebr0";
-const exec = createExec("/usr/sbin:/usr/bin:/sbin:/bin");
+const exec = createExec("/usr/sbin:/usr/bin:/sbin:/bin", createSyscalls());
 const command = async (...argv: [string, ...string[]]) => (await exec(argv, { timeoutMs: 10_000 })).stdout;
 
 let directory: string;

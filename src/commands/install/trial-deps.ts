@@ -11,7 +11,8 @@ import { createSyscalls } from "../../host/syscall.ts";
 const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export async function createTrialDeps() {
-  const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH);
+  const syscalls = createSyscalls();
+  const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH, syscalls);
   const nonce = () => randomBytes(4).toString("hex");
   const trial: TrialDeps = {
     exec,
@@ -23,5 +24,5 @@ export async function createTrialDeps() {
       ),
     makeNamespace: () => makeScratchNetns(exec, `trivet-test-${nonce()}`),
   };
-  return { files: createFiles(createSyscalls()), exec, trial };
+  return { files: createFiles(syscalls), exec, trial };
 }

@@ -84,7 +84,10 @@ async function start(
       btrfs: createBtrfs(syscalls),
       loops: createLoops(syscalls),
       images: createImageFiles(syscalls),
-      imageFileSystems: createImageFileSystems(createExec("/usr/sbin:/usr/bin:/sbin:/bin"), syscalls),
+      imageFileSystems: createImageFileSystems(
+        createExec("/usr/sbin:/usr/bin:/sbin:/bin", syscalls),
+        syscalls,
+      ),
       copier: createCopier(syscalls),
       freezer: createFreezer(syscalls, { path: "/usr/sbin:/usr/bin" }),
       pathUsers: findPathUsers,

@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createExec, execOrThrow } from "../../../src/host/exec.ts";
+import { createSyscalls } from "../../../src/host/syscall.ts";
 import { connectCri } from "../../fakes/kubelet/cri-client.ts";
 import { containerGroups, removeContainerGroups } from "./cgroups.ts";
 import { type ContainerdPaths, containerdConfig, containerdPaths } from "./containerd-config.ts";
@@ -50,7 +51,7 @@ export interface PrivateContainerd {
   stop(): Promise<void>;
 }
 
-const exec = createExec(PATH);
+const exec = createExec(PATH, createSyscalls());
 
 /** Starts containerd and returns once it answers Version and has the busybox image. Throws with the log's end. */
 export async function startContainerd(options: ContainerdOptions): Promise<PrivateContainerd> {

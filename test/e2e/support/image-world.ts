@@ -37,7 +37,7 @@ export function realImageDeps(): ImageDeps {
     mounts: createMounts(syscalls),
     loops: createLoops(syscalls),
     images: createImageFiles(syscalls),
-    imageFileSystems: createImageFileSystems(createExec(PROGRAMS), syscalls),
+    imageFileSystems: createImageFileSystems(createExec(PROGRAMS, syscalls), syscalls),
     copier: createCopier(syscalls),
     freezer: createFreezer(syscalls, { path: PROGRAMS }),
   };

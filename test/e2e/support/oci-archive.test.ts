@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createExec } from "../../../src/host/exec.ts";
+import { createSyscalls } from "../../../src/host/syscall.ts";
 import { busyboxImage, makeBusyboxImage, pauseImage } from "./oci-archive.ts";
 import { TarWriter } from "./tar.ts";
 
-const exec = createExec("/usr/bin:/bin");
+const exec = createExec("/usr/bin:/bin", createSyscalls());
 const run = (...argv: [string, ...string[]]) => exec(argv, { timeoutMs: 10_000 });
 
 let directory: string;

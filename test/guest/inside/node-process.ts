@@ -57,7 +57,8 @@ export async function startNode(pools: readonly string[], stateDir: string): Pro
 
 async function untilReady(child: ChildProcess, socket: string, client: CsiClient): Promise<void> {
   for (const end = Date.now() + START_MS; Date.now() < end; await sleep(200)) {
-    if (child.exitCode !== null) throw new Error(`trivet node ended with code ${child.exitCode}`);
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`trivet node ended with ${child.exitCode ?? child.signalCode}`);
     if (!existsSync(socket)) continue;
     const probe = await client
       .call<{ ready: { value: boolean } | null }>("Identity", "Probe")

@@ -1,6 +1,6 @@
 /**
  * Starting programs without copying the page tables of this process: posix_spawn(3), which is vfork(2) underneath. Node's
- * own way forks, on the main thread, which for a daemon of 150 MB stops everything else for about ten milliseconds. The new
+ * own way forks, on the main thread, which for a daemon of 150 MB stops everything else for five to ten milliseconds. The new
  * program has the namespaces of the thread that starts it: no thread of koffi's pool may leave those of the process.
  */
 import { constants } from "node:os";

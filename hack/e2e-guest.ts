@@ -7,6 +7,7 @@ import { boot } from "../test/guest/machine/boot.ts";
 import { asGuestDisks, createDisks, removeDisks } from "../test/guest/machine/disks.ts";
 import { buildImages } from "../test/guest/machine/image.ts";
 import { findKernel, NoGuest, requirePrograms } from "../test/guest/machine/parts.ts";
+import { beginRun } from "../test/guest/machine/run-directory.ts";
 import { closingLine, count, createTally } from "../test/guest/machine/tally.ts";
 import { cutPower } from "../test/guest/power/cuts.ts";
 
@@ -18,6 +19,7 @@ const write = (line: string) => process.stdout.write(`${line}\n`);
 
 async function run(cuts: number, wanted: readonly string[]): Promise<number> {
   requirePrograms();
+  beginRun();
   const kernel = findKernel();
   write(`guest: Linux ${kernel.release}, under emulation`);
   const images = buildImages(kernel);
@@ -27,6 +29,7 @@ async function run(cuts: number, wanted: readonly string[]): Promise<number> {
     return count(tally, line);
   };
   for (const job of wanted) {
+    say(`# ${job}: booting`);
     const disks = createDisks(job);
     let ended = false;
     const onLine = (line: string) => {
@@ -34,7 +37,9 @@ async function run(cuts: number, wanted: readonly string[]): Promise<number> {
     };
     const guest = boot({ kernel, images, disks: asGuestDisks(disks), job, deadlineMs: DEADLINE_MS, onLine });
     const how = await guest.ended;
-    if (!ended) say(`not ok ${job}: the guest ended by ${how} before its tests did`);
+    if (!ended) {
+      say(`not ok ${job}: it came to its end # the guest ended by ${how} before; ${guest.complaints()}`);
+    }
     removeDisks(disks);
   }
   await cutPower({ kernel, images, rounds: cuts, say });

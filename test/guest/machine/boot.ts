@@ -1,10 +1,11 @@
 /** Boots a guest under emulation, passes on what its tests say line by line, and ends or kills it. */
 import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { GuestImages } from "./image.ts";
-import { guestDirectory, type Kernel } from "./parts.ts";
+import type { Kernel } from "./parts.ts";
+import { runDirectory } from "./run-directory.ts";
 
 /** A disk of the guest: `/dev/vdb`, `/dev/vdc` and so on, in this order. */
 export interface GuestDisk {
@@ -30,7 +31,12 @@ export interface Guest {
   readonly ended: Promise<"itself" | "cut" | "deadline">;
   /** Takes its power away: what it had not given to its disks is lost. */
   cut(): void;
+  /** What its kernel said of crashed programs and broken disks, and the emulator of itself; empty where all was well. */
+  complaints(): string;
 }
+
+const complaint =
+  /segfault at|general protection|traps: |Killed process|BUG: |Oops|panic|I\/O error|corrupt|shut ?down|EXT4-fs error|blocked for/i;
 
 /** Starts it. */
 export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOptions): Guest {
@@ -39,15 +45,18 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
     drive(images.root, "snapshot=on", "unsafe"),
     ...disks.map(({ path, readOnly }) => drive(path, readOnly ? "readonly=on" : "snapshot=off")),
   ];
+  // What the guest's kernel says: of the last boot of this job.
+  const consolePath = join(runDirectory, `${job}.console`);
   const child = spawn(
-    "qemu-system-x86_64",
+    "setpriv",
     [
+      // However this process ends, no guest outlives it.
+      ...["--pdeathsig", "KILL", "--", "qemu-system-x86_64"],
       ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"],
       ...["-display", "none", "-no-reboot", "-nodefaults", "-monitor", "none"],
       ...["-kernel", kernel.image, "-initrd", images.initramfs],
       ...["-append", `console=ttyS0 panic=-1 loglevel=7 trivet.job=${job}`],
-      // What the guest's kernel says: of the last boot with these disks.
-      ...["-serial", `file:${disks[0]?.path ?? join(guestDirectory, "guest")}.console`, "-serial", "stdio"],
+      ...["-serial", `file:${consolePath}`, "-serial", "stdio"],
       ...drives.flat(),
     ],
     { stdio: ["ignore", "pipe", "pipe"] },
@@ -58,7 +67,10 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
     child.kill("SIGKILL");
   };
   const timer = setTimeout(() => end("deadline"), deadlineMs);
-  child.stderr.pipe(createWriteStream(`${disks[0]?.path ?? join(guestDirectory, "guest")}.qemu`));
+  let emulator = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    emulator += chunk.toString();
+  });
   const lines = createInterface({ input: child.stdout });
   lines.on("line", onLine);
   const ended = new Promise<"itself" | "cut" | "deadline">((resolve, reject) => {
@@ -68,7 +80,13 @@ export function boot({ kernel, images, disks, job, deadlineMs, onLine }: BootOpt
       resolve(reason);
     });
   });
-  return { ended, cut: () => end("cut") };
+  const complaints = () => {
+    const said = readFileSync(consolePath, { encoding: "utf8", flag: "a+" }).split("\n");
+    return [...said.filter((line) => complaint.test(line)), ...emulator.split("\n")]
+      .filter(Boolean)
+      .join(" | ");
+  };
+  return { ended, cut: () => end("cut"), complaints };
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Disks for a guest: files, formatted outside. */
 import { rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { guestDirectory, run } from "./parts.ts";
+import { NoGuest, run } from "./parts.ts";
+import { runDirectory } from "./run-directory.ts";
 
 const XFS_MIB = 400;
 const EXT4_MIB = 320;
@@ -18,10 +19,10 @@ export interface TestDisks {
 /** New, empty file systems. `group` keeps disks of different runs apart. */
 export function createDisks(group: string): TestDisks {
   const disks = {
-    xfs: join(guestDirectory, `${group}-xfs.img`),
-    ext4: join(guestDirectory, `${group}-ext4.img`),
-    plain: join(guestDirectory, `${group}-plain.img`),
-    letter: join(guestDirectory, `${group}-letter.img`),
+    xfs: join(runDirectory, `${group}-xfs.img`),
+    ext4: join(runDirectory, `${group}-ext4.img`),
+    plain: join(runDirectory, `${group}-plain.img`),
+    letter: join(runDirectory, `${group}-letter.img`),
   };
   const blank = (path: string, mebibytes: number) => {
     rmSync(path, { force: true });
@@ -51,15 +52,19 @@ export function asGuestDisks({ xfs, ext4, plain, letter }: TestDisks) {
   return [{ path: xfs }, { path: ext4 }, { path: plain }, { path: letter, readOnly: true }];
 }
 
-/** Looks for damage on a disk that nobody has mounted; throws what the checker found. */
-export function checkDisk(disks: TestDisks, name: "xfs" | "ext4"): void {
-  if (name === "xfs") run("xfs_repair", ["-n", disks.xfs]);
-  else run("e2fsck", ["-f", "-n", disks.ext4]);
+/** Looks for damage on a disk that nobody has mounted; gives what the checker found, undefined if all is sound. */
+export function damageOf(disks: TestDisks, name: "xfs" | "ext4"): string | undefined {
+  try {
+    if (name === "xfs") run("xfs_repair", ["-n", disks.xfs]);
+    else run("e2fsck", ["-f", "-n", disks.ext4]);
+    return undefined;
+  } catch (error) {
+    if (error instanceof NoGuest) return error.message.replaceAll(/\s*\n\s*/g, " | ");
+    throw error;
+  }
 }
 
 /** Takes up no room any more. */
 export function removeDisks(disks: TestDisks): void {
-  for (const path of Object.values(disks)) {
-    for (const ending of ["", ".console", ".qemu"]) rmSync(`${path}${ending}`, { force: true });
-  }
+  for (const path of Object.values(disks)) rmSync(path, { force: true });
 }

@@ -12,15 +12,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import {
-  guestDirectory,
-  type Kernel,
-  librariesOf,
-  moduleFiles,
-  productionPackages,
-  projectRoot,
-  run,
-} from "./parts.ts";
+import { type Kernel, librariesOf, moduleFiles, productionPackages, projectRoot, run } from "./parts.ts";
+import { runDirectory } from "./run-directory.ts";
 
 /** Paths of what `buildImages` made. */
 export interface GuestImages {
@@ -63,10 +56,9 @@ poweroff -f
 
 /** Makes both anew from the checkout as it is. */
 export function buildImages(kernel: Kernel): GuestImages {
-  mkdirSync(guestDirectory, { recursive: true });
   const images = {
-    initramfs: join(guestDirectory, "initramfs.img"),
-    root: join(guestDirectory, "root.img"),
+    initramfs: join(runDirectory, "initramfs.img"),
+    root: join(runDirectory, "root.img"),
   };
   buildInitramfs(kernel, images.initramfs);
   buildRoot(images.root);
@@ -74,7 +66,7 @@ export function buildImages(kernel: Kernel): GuestImages {
 }
 
 function buildInitramfs(kernel: Kernel, target: string): void {
-  const tree = join(guestDirectory, "initramfs");
+  const tree = join(runDirectory, "initramfs");
   rmSync(tree, { recursive: true, force: true });
   mkdirSync(join(tree, "bin"), { recursive: true });
   mkdirSync(join(tree, "modules"));
@@ -93,7 +85,7 @@ function buildInitramfs(kernel: Kernel, target: string): void {
 }
 
 function buildRoot(target: string): void {
-  const tree = join(guestDirectory, "root");
+  const tree = join(runDirectory, "root");
   rmSync(tree, { recursive: true, force: true });
   for (const name of [
     "bin",

@@ -21,6 +21,7 @@ const programs: Readonly<Record<string, string>> = {
   modprobe: "kmod",
   "dpkg-deb": "dpkg",
   ldd: "libc-bin",
+  setpriv: "util-linux",
 };
 
 /** Throws `NoGuest` unless everything is there that building and booting take. */

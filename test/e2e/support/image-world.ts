@@ -1,7 +1,7 @@
 /** Image volumes on real disks: a pool directory, the backend with its real effects, and what is looked at from outside. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { type FileHandle, mkdir, mkdtemp, open, rm, statfs } from "node:fs/promises";
+import { type FileHandle, mkdir, mkdtemp, open, rm, rmdir, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -74,7 +74,10 @@ export function createImageWorld(disk: string, { preallocate = true } = {}) {
   const handles: FileHandle[] = [];
   const unmountAll = async () => {
     for (const handle of handles.splice(0)) await handle.close(); // twice does no harm
-    for (const path of mountPoints.splice(0).reverse()) await deps.mounts.unmount(path);
+    for (const path of mountPoints.splice(0).reverse()) {
+      await deps.mounts.unmount(path);
+      await rmdir(path);
+    }
   };
   return {
     deps,
@@ -100,6 +103,7 @@ export function createImageWorld(disk: string, { preallocate = true } = {}) {
     },
     async unmount(path: string): Promise<void> {
       await deps.mounts.unmount(path);
+      await rmdir(path);
       mountPoints.splice(mountPoints.indexOf(path), 1);
     },
     /** An open file, closed at the latest when all is. */

@@ -46,6 +46,8 @@ export function asynchronous(
       fn.async(...args, (error: unknown, result: number) => {
         if (error) reject(error);
         else resolve(result === -1 ? -koffi.errno() : result);
+        // koffi holds this callback until the call is over, but none of the buffers that the kernel works on: it does.
+        args.length = 0;
       });
     });
   return async (subject, ...args) => {

@@ -18,7 +18,7 @@ export interface NodeProcess {
 
 /** Where pods and staging paths are, of this boot. */
 export const kubeletRoot = "/run/kubelet";
-const START_MS = 60_000;
+const START_MS = 180_000;
 const CALL_MS = 60_000;
 
 /** Starts it and waits until it is ready. `pools` as `--pool` takes them. */

@@ -18,7 +18,7 @@ export interface CutOptions {
   say(line: string): void;
 }
 
-const BOOT_MS = 240_000;
+const BOOT_MS = 600_000;
 /** The load runs at least so long and at most so much longer before the cut. */
 const LEAST_LOAD_MS = 1_000;
 const MORE_LOAD_MS = 9_000;

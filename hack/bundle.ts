@@ -70,9 +70,12 @@ const start = `#!/bin/sh
 # Starts the bundle with the Node.js of the system, which must be 24 or newer.
 directory=$(dirname -- "$(readlink -f -- "$0")")
 if [ $# -eq 0 ] && [ -n "\${CNI_COMMAND:-}" ]; then set -- cni; fi
-heap=
-case \${1:-} in cri | node) heap=--max-semi-space-size=1 ;; esac
-exec "\${TRIVET_NODE:-node}" \${heap:+"$heap"} "$directory/main.js" "$@"
+flags=
+case \${1:-} in # as in bin/trivet, which says why
+  cri) flags=--max-semi-space-size=1 ;;
+  node) flags='--max-semi-space-size=1 --no-maglev --v8-pool-size=1 --heap-growing-percent=20' ;;
+esac
+exec "\${TRIVET_NODE:-node}" $flags "$directory/main.js" "$@"
 `;
 
 rmSync(target, { recursive: true, force: true });

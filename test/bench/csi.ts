@@ -31,7 +31,7 @@ const methods = [
 type Method = (typeof methods)[number];
 
 /** As the start scripts have it. */
-const heap = ["--max-semi-space-size=1"];
+const heap = ["--max-semi-space-size=1", "--no-maglev", "--v8-pool-size=1", "--heap-growing-percent=20"];
 
 /** What is installed, not the sources: they are as fast, and take some 30 MiB more. */
 function bundle(): string {

@@ -30,7 +30,7 @@ e2e-guest: node_modules/.installed ## project quotas and power cuts, in a QEMU g
 	@node hack/e2e-guest.ts
 
 bench: node_modules/.installed ## measure against what there is without us, side by side (root); ONLY=cni for one of them
-	@hack/debian-packages containernetworking-plugins iproute2 nftables musl-tools
+	@hack/debian-packages containernetworking-plugins iproute2 iptables nftables musl-tools
 	@hack/run-benchmarks $(ONLY)
 
 soak: node_modules/.installed ## 5,000 pods come and go, and memory, descriptors and links stay as they were (root)

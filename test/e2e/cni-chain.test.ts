@@ -87,7 +87,7 @@ test("tuning sets parameters of the pod, and our CHECK takes its changes for wha
     { type: "tuning", conf: { sysctl: { "net.core.somaxconn": "500" }, mtu: 1280, promisc: true } },
   ];
   const result = await add(chain);
-  expect(world.exec("p1", "sysctl", "-n", "net.core.somaxconn").trim()).toBe("500");
+  expect(world.exec("p1", "busybox", "sysctl", "-n", "net.core.somaxconn").trim()).toBe("500");
   expect(world.exec("p1", "ip", "-o", "link", "show", "eth0")).toContain("mtu 1280 ");
   await check(chain, result);
   expect(world.pings("p1", uplink.outside)).toBe(true);

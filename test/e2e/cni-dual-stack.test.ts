@@ -14,8 +14,8 @@ beforeAll(async () => {
   world = new World();
   outside6 = addIpv6Uplink(world).outside;
   for (const pod of ["p1", "p2"]) world.addNamespace(pod);
-  world.exec("p2", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1");
-  world.exec("node", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1");
+  world.exec("p2", "busybox", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1");
+  world.exec("node", "busybox", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1");
   before = world.picture();
   await world.startAgent();
   return () => world.destroy();
@@ -148,8 +148,8 @@ test("a default route that a router announced stays while the host forwards", as
     other.addNamespace("p1");
     const added = await other.spawnPlugin("ADD", "p1", network("routed"));
     expect(added.exitCode, added.stdout).toBe(0);
-    expect(other.exec("node", "sysctl", "-n", "net.ipv6.conf.all.forwarding").trim()).toBe("1");
-    expect(other.exec("node", "sysctl", "-n", "net.ipv6.conf.up0.accept_ra").trim()).toBe("2");
+    expect(other.exec("node", "busybox", "sysctl", "-n", "net.ipv6.conf.all.forwarding").trim()).toBe("1");
+    expect(other.exec("node", "busybox", "sysctl", "-n", "net.ipv6.conf.up0.accept_ra").trim()).toBe("2");
     expect(other.exec("node", "ip", "-6", "route", "show", "default")).toContain("fe80::99");
     await other.spawnPlugin("DEL", "p1", network("routed"));
   } finally {

@@ -95,7 +95,7 @@ describe("a node that moves from bridge + host-local", () => {
   });
 
   test("lets old and new pods reach one another, once the bridge answers for the new ones", () => {
-    world.exec("node", "sysctl", "-qw", "net.ipv4.conf.cni0.proxy_arp=1");
+    world.exec("node", "busybox", "sysctl", "-qw", "net.ipv4.conf.cni0.proxy_arp=1");
     expect(world.pings("n1", old.get("o1") ?? "")).toBe(true);
     expect(world.pings("o1", old.get("n1") ?? "")).toBe(true);
     expect(world.pings("o1", old.get("o2") ?? "")).toBe(true);

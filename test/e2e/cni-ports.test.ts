@@ -57,7 +57,7 @@ describe.each(kinds)("a pod with host ports, %s, br_netfilter %s", (mode, netfil
 
   beforeAll(async () => {
     const own = ["iptables", "ip6tables"].map((name) => `net.bridge.bridge-nf-call-${name}=${netfilter}`);
-    world.exec("node", "sysctl", "-qw", ...own);
+    world.exec("node", "busybox", "sysctl", "-qw", ...own);
     const added = await world.call("ADD", "p1", network(mode, mappings));
     first = addressesIn(added);
     result = JSON.parse(added.stdout) as Json;
@@ -111,11 +111,11 @@ describe.each(kinds)("a pod with host ports, %s, br_netfilter %s", (mode, netfil
       const mac = /ether (\S+)/.exec(shown)?.[1] ?? "";
       world.exec("p1", "ip", "neigh", "replace", "127.0.0.1", "lladdr", mac, "dev", "eth0");
     }
-    world.exec("p1", "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1");
+    world.exec("p1", "busybox", "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1");
     expect(ask(world, "p1", { protocol: "tcp", address: "127.0.0.1", port: 7000, waitMs: 700 })).toBe("");
     await secret.stop();
     expect(secret.clients).toEqual([]);
-    world.exec("p1", "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=0");
+    world.exec("p1", "busybox", "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=0");
     world.exec("p1", "ip", "neigh", "del", "127.0.0.1", "dev", "eth0");
     world.exec("p1", "ip", "route", "del", "127.0.0.1", "dev", "eth0");
     world.exec("p1", "ip", "address", "add", "127.0.0.1/8", "dev", "lo");

@@ -43,7 +43,7 @@ function makeNode({ part, pod, v4, v6, pods }: TestNode): void {
   inside(part, "ip", "address", "add", `${v6}/64`, "dev", "up0", "nodad");
   inside(part, "ip", "link", "set", "up0", "up");
   for (const key of ["ipv4.ip_forward", "ipv6.conf.all.forwarding"])
-    inside(part, "sysctl", "-qw", `net.${key}=1`);
+    inside(part, "busybox", "sysctl", "-qw", `net.${key}=1`);
   inside(part, "ip", "link", "add", "tv0", "type", "veth", "peer", "name", "eth0", "netns", name(pod));
   inside(part, "ip", "address", "add", "169.254.1.1/32", "dev", "tv0");
   inside(part, "ip", "address", "add", "fe80::1/64", "dev", "tv0", "nodad");

@@ -57,7 +57,13 @@ export async function fillTree(syscalls: Pick<Syscalls, "setXattr">, root: strin
   run("mkfifo", at("pipe"));
   run("mknod", at("null"), "c", "1", "3");
   run("mknod", at("whiteout"), "c", "0", "0");
-  run("python3", "-c", "import socket,sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])", at("socket"));
+  run(
+    "perl",
+    "-MSocket",
+    "-e",
+    "socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un(shift)) or die $!",
+    at("socket"),
+  );
   const sparse = openSync(at("sparse"), "w");
   writeSync(sparse, "begin", 0);
   writeSync(sparse, "middle", 8 * MIB);

@@ -10,6 +10,8 @@ import { isLiveSocket } from "../../host/unix-socket.ts";
 export interface DaemonOptions {
   /** The verb and its flags. */
   readonly args: readonly string[];
+  /** The path of the network namespace to start it in; this process's own without it. */
+  readonly netns?: string;
   /** Where its stderr goes, appended. */
   readonly logFile: string;
   /** Whether it serves by now. */
@@ -61,7 +63,11 @@ export function createDaemon(options: DaemonOptions): Daemon {
     },
     async start() {
       const log = await open(options.logFile, "a");
-      const started = spawn(join(packageRoot, "bin/trivet"), options.args, {
+      const trivet = join(packageRoot, "bin/trivet");
+      // nsenter becomes what it starts: the pid is Trivet's.
+      const entering = options.netns === undefined ? [] : ["nsenter", `--net=${options.netns}`];
+      const [program = trivet, ...argv] = [...entering, trivet, ...options.args];
+      const started = spawn(program, argv, {
         stdio: ["ignore", log.fd, log.fd],
       });
       child = started;

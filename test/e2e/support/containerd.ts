@@ -35,6 +35,8 @@ export interface ContainerdOptions {
   readonly snapshotter?: "overlayfs" | "native";
   /** More environment for containerd, which CNI plugins inherit. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The path of the network namespace that is the node's for it and its plugins; this process's own without it. */
+  readonly netns?: string;
   /** Told in one line each what is going on. */
   readonly onProgress?: (message: string) => void;
 }
@@ -42,11 +44,14 @@ export interface ContainerdOptions {
 export interface PrivateContainerd {
   readonly paths: ContainerdPaths;
   readonly socket: string;
+  /** Another one after `restart`. */
   readonly pid: number;
   /** The image to make containers from; it is there already, as is the sandboxes' own. */
   readonly image: string;
   /** The end of containerd's log, for error messages. */
   logTail(): Promise<string>;
+  /** Ends the daemon alone with SIGKILL and starts it again on what it left; its pods run on. Returns when it answers. */
+  restart(): Promise<void>;
   /** Ends it with everything that it started, and removes its root. Throws if anything is left. */
   stop(): Promise<void>;
 }
@@ -62,13 +67,21 @@ export async function startContainerd(options: ContainerdOptions): Promise<Priva
   await writeFile(paths.config, containerdConfig({ paths, cniBinDir, cniConfDir, snapshotter }));
   onProgress(`starting containerd with root ${root}`);
   const groups = await containerGroups();
-  const daemon = await launch(paths, options.env ?? {});
+  let daemon = await launch(paths, options);
   const containerd: PrivateContainerd = {
     paths,
     socket: paths.socket,
-    pid: daemon.pid,
+    get pid() {
+      return daemon.pid;
+    },
     image: busyboxImage,
     logTail: () => readTail(paths.log),
+    async restart() {
+      onProgress("killing containerd and starting it again");
+      if (daemon.ended === undefined) await killProcesses([daemon.pid]);
+      daemon = await launch(paths, options);
+      await waitUntilReady(paths, daemon);
+    },
     stop: () => stopContainerd({ paths, daemon, groups, onProgress }),
   };
   try {
@@ -89,9 +102,12 @@ interface Daemon {
   ended: string | undefined;
 }
 
-async function launch(paths: ContainerdPaths, env: Readonly<Record<string, string>>): Promise<Daemon> {
+async function launch(paths: ContainerdPaths, { env, netns }: ContainerdOptions): Promise<Daemon> {
   const log = openSync(paths.log, "a");
-  const child = spawn("containerd", ["--config", paths.config], {
+  // nsenter becomes what it starts: the pid is containerd's.
+  const entering = netns === undefined ? [] : ["nsenter", `--net=${netns}`];
+  const [program = "containerd", ...argv] = [...entering, "containerd", "--config", paths.config];
+  const child = spawn(program, argv, {
     // A group of its own: a Ctrl-C at a terminal must reach us first, who then end it in order.
     detached: true,
     stdio: ["ignore", log, log],
@@ -196,6 +212,10 @@ async function removeSandboxes(socket: string): Promise<void> {
 async function endProcesses(pids: readonly number[], termTimeoutMs: number): Promise<void> {
   signalAll(pids, "SIGTERM");
   if (await waitForEnd(pids, termTimeoutMs)) return;
+  await killProcesses(pids);
+}
+
+async function killProcesses(pids: readonly number[]): Promise<void> {
   signalAll(pids, "SIGKILL");
   if (!(await waitForEnd(pids, KILL_TIMEOUT_MS))) {
     throw new Error(`processes survived SIGKILL: ${pids.join(", ")}`);

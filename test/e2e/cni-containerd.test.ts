@@ -5,7 +5,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -73,6 +73,8 @@ afterAll(async () => {
   await containerd?.stop();
   await agent?.stop();
   await world?.destroy();
+  // Of pods that a failed test left, which without a conflist nobody could delete.
+  for (const name of sandboxes.flatMap(cacheFiles)) rmSync(join(defaultCacheDir, "results", name));
 });
 
 /** In the node's network, as an administrator does it there. */

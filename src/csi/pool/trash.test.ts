@@ -145,3 +145,29 @@ test("a removal waits for no call where room is short", async () => {
   await trash.idle();
   expect(await left()).toEqual([]);
 });
+
+test("who finds no room waits for what may go, for five seconds at the most, and not for what is kept", async () => {
+  const { clock, ledger, trash } = await trashWith("a", "b");
+  trash.keep("b", clock.nowMs() + HOUR);
+  await trash.makeRoom();
+  expect(ledger.reservedBytes).toBe(10);
+  await trash.makeRoom();
+  expect(ledger.reservedBytes).toBe(10);
+});
+
+test("a removal that hangs keeps nobody waiting for longer than five seconds", async () => {
+  const files = createFakeFiles({
+    directories: ["/pool/volumes", "/pool/snapshots", `${layout.trash}/a/data`],
+  });
+  const [clock, ledger] = [createFakeClock(), createLedger("p")];
+  const dismantle = () => new Promise<void>(() => undefined);
+  const trash = createTrash({ files, clock, log: silentLog, dismantle }, layout, ledger);
+  let ended = false;
+  const waiting = trash.makeRoom().then(() => {
+    ended = true;
+  });
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(ended).toBe(false);
+  clock.advance(5_000);
+  await waiting;
+});

@@ -22,6 +22,8 @@ import { trashKey } from "./trash-name.ts";
 const REMOVALS = 2;
 /** A container that outlives its pod, say, has an image open: its space is to come back when it ends. */
 const RETRY_MS = 300_000;
+/** Less than a caller's own patience. btrfs gives the space of a subvolume back after seconds only. */
+const MAKE_ROOM_MS = 5_000;
 
 /** The remover of one open pool. */
 export interface Trash {
@@ -29,6 +31,8 @@ export interface Trash {
   giveWay(): void;
   /** Starts removing what is in the trash, or lets the removal that is under way look again. */
   kick(): void;
+  /** Resolves when what may go is gone, or after five seconds: for who finds no room while some is on its way back. */
+  makeRoom(): Promise<void>;
   /** Says until when an entry stays; without it, it goes at the next kick. */
   keep(entry: string, untilMs: number): void;
   /** When an entry that is being kept will go. */
@@ -78,10 +82,7 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
     const isDue = (name: string) => (kept.get(name) ?? 0) <= clock.nowMs();
     const names = (await files.list(layout.trash)).map(({ name }) => name).filter(isDue);
     if (names.length === 0) return;
-    if (names.some((name) => !settled.has(name))) {
-      const directories = [layout.volumes, layout.snapshots, layout.trash];
-      await Promise.all(directories.map((path) => files.sync(path)));
-    }
+    if (names.some((name) => !settled.has(name))) await settleAll(files, layout);
     await forEachBounded(names, REMOVALS, async (name) => {
       if (end.signal.aborted || !isDue(name)) return;
       removing.add(name);
@@ -111,6 +112,10 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
       again = true;
       if (!end.signal.aborted) running ??= run();
     },
+    makeRoom() {
+      trash.kick();
+      return withinBound(clock, running);
+    },
     keep(entry, untilMs) {
       kept.set(entry, untilMs);
       wake.at(untilMs);
@@ -133,6 +138,16 @@ export function createTrash(deps: TrashDeps, layout: PoolLayout, ledger: Ledger)
     },
   };
   return trash;
+}
+
+async function settleAll(files: Files, { volumes, snapshots, trash }: PoolLayout): Promise<void> {
+  await Promise.all([volumes, snapshots, trash].map((path) => files.sync(path)));
+}
+
+async function withinBound(clock: Clock, work: Promise<void> | undefined): Promise<void> {
+  const bound = new AbortController();
+  await Promise.race([work, clock.sleep(MAKE_ROOM_MS, bound.signal).catch(() => undefined)]);
+  bound.abort();
 }
 
 /** A removal that is reported as failed may have happened all the same: then its reservation is to go, too. */

@@ -9,7 +9,7 @@ import type { Backend, PlacedVolume } from "../backend/backend.ts";
 import { RECORD_MODE, WRAPPER_MODE, wrapperLayout } from "../pool/layout.ts";
 import type { OpenPool } from "../pool/pool.ts";
 import { discardStaged } from "../pool/staging.ts";
-import { trashKey } from "../pool/trash-name.ts";
+import { countKeys, trashKey } from "../pool/trash-name.ts";
 import { explainTrouble } from "./disk-trouble.ts";
 import { isMissing } from "./read.ts";
 import { encodeRecord, type VolumeRecord } from "./record.ts";
@@ -90,8 +90,16 @@ async function makeWrapper(files: Files, pool: OpenPool, building: Staged): Prom
   }
 }
 
+/** What was deleted a moment ago may hold the room yet: that is worth a wait, where a refusal moves a pod elsewhere. */
 async function reserve(pool: OpenPool, { ledgerKey, record }: Building): Promise<void> {
-  pool.ledger.reserve(ledgerKey, record.sizeBytes, await pool.room());
+  const attempt = async () => pool.ledger.reserve(ledgerKey, record.sizeBytes, await pool.room());
+  try {
+    await attempt();
+  } catch (error) {
+    if (!isKind(error, "exhausted") || countKeys(pool.ledger.entries().keys()).trashed === 0) throw error;
+    await pool.trash.makeRoom();
+    await attempt();
+  }
 }
 
 /** A step that failed may still have happened: only a volume that is really not there gives its reservation back. */

@@ -182,7 +182,7 @@ export const capacityRules: readonly Rule[] = [
       await world.call("DeleteVolume", { volume_id });
       for (let tries = 0; (await available()) < before - size * 0.5; tries++) {
         assert.ok(tries < 50, "the capacity of the deleted volume has not come back in five seconds");
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await setTimeout(100);
       }
     },
   },

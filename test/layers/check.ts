@@ -91,7 +91,7 @@ function checkNodeModule(path: string, { target, typeOnly }: Import, report: Rep
   if (!from || !legs.includes(from) || typeOnly || pureNodeModules.includes(target)) return;
   // What tests a leg may play its peers with real sockets; nothing that is shipped may import it.
   if (path.includes("/testing/")) return;
-  if (target === "node:net" && socketEdges.includes(path)) return;
+  if (["node:net", "node:http2"].includes(target) && socketEdges.includes(path)) return;
   report(`imports ${target}: a leg touches the machine only by the effects that it is given`);
 }
 

@@ -237,11 +237,12 @@ export const pureNodeModules: readonly string[] = [
   "node:events",
 ];
 
-/** The files of the legs that are an edge to a socket, and may use node:net for it. */
+/** The files of the legs that are an edge to a socket, and may use node:net and node:http2 for it. */
 export const socketEdges: readonly string[] = [
   "src/cni/agent.ts",
   "src/cni/agent-request.ts",
   "src/cni/client/ask-agent.ts",
+  "src/cri/pods/runtime-client.ts",
   "src/cri/tap/link.ts",
 ];
 

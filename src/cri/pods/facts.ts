@@ -1,0 +1,80 @@
+/**
+ * What is known of a pod and a container whose id alone stands in a request. Small on purpose: no environment, no
+ * arguments, no mounts, and only as many labels and annotations as a policy can reasonably ask for.
+ */
+
+/** Of one sandbox. */
+export interface PodFacts {
+  readonly sandboxId: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  /** Empty for the runtime's default. */
+  readonly runtimeHandler: string;
+  /** The kubelet read the pod from a file or a URL of its own. See `isStaticPod`. */
+  readonly isStatic: boolean;
+  /** Labels or annotations were left out, for there were too many or one was too long. */
+  readonly incomplete: boolean;
+}
+
+/** Of one container, with its pod. */
+export interface ContainerFacts {
+  readonly containerId: string;
+  readonly name: string;
+  /** As the user wrote it where the runtime tells that, else what the runtime was asked for. */
+  readonly image: string;
+  readonly pod: PodFacts;
+}
+
+/** Labels have at most 63 characters of value; what is longer among the annotations is a document, not a mark. */
+const MAX_VALUE_LENGTH = 1_024;
+const MAX_KEY_LENGTH = 512;
+const MAX_ENTRIES = 128;
+const MAX_TOTAL_LENGTH = 16 << 10;
+
+/** The entries that are kept of a pod's labels or annotations, and whether that is all of them. */
+export function capEntries(entries: Iterable<readonly [string, string]>): {
+  readonly kept: ReadonlyMap<string, string>;
+  readonly complete: boolean;
+} {
+  const kept = new Map<string, string>();
+  let total = 0;
+  let complete = true;
+  for (const [key, value] of entries) {
+    const fits =
+      key.length <= MAX_KEY_LENGTH &&
+      value.length <= MAX_VALUE_LENGTH &&
+      (kept.has(key) || kept.size < MAX_ENTRIES) &&
+      total + key.length + value.length <= MAX_TOTAL_LENGTH;
+    if (fits) {
+      kept.set(key, value);
+      total += key.length + value.length;
+    } else {
+      // The last entry of a key holds: an earlier one must not stand for one that is left out.
+      kept.delete(key);
+      complete = false;
+    }
+  }
+  return { kept, complete };
+}
+
+/**
+ * Whether the kubelet made the pod by itself, from a file or a URL. It overwrites this annotation for every pod by where
+ * it has it from (kubelet, pkg/kubelet/config), so a pod of the API server cannot claim it; `kubernetes.io/config.mirror`
+ * anybody may set.
+ */
+export function isStaticPod(annotations: ReadonlyMap<string, string>): boolean {
+  const source = annotations.get("kubernetes.io/config.source");
+  return source === "file" || source === "http";
+}
+
+/** The characters that the texts of these facts have: what they cost in memory, about. */
+export function weightOf(pod: PodFacts): number {
+  let weight = pod.sandboxId.length + pod.namespace.length + pod.name.length + pod.uid.length;
+  for (const entries of [pod.labels, pod.annotations]) {
+    for (const [key, value] of entries) weight += key.length + value.length;
+  }
+  return weight;
+}

@@ -1,4 +1,5 @@
 /** Tells the observer of a call, once, how it ended. */
+import { dropObserved } from "./observed-response.ts";
 import { decodeStatusText } from "./status-text.ts";
 import type { TapState } from "./tap-state.ts";
 import type { TapStream } from "./tap-stream.ts";
@@ -14,6 +15,7 @@ export interface Outcome {
 
 /** Reports the end of a call; later calls for the same stream do nothing. */
 export function reportEnd(tap: TapState, stream: TapStream, outcome: Outcome): void {
+  if (stream.observed !== undefined) dropObserved(tap, stream, stream.observed);
   const call = stream.call;
   if (call === undefined) return;
   stream.call = undefined;

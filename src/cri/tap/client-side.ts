@@ -4,12 +4,14 @@ import { denyStream } from "./denial.ts";
 import { isDrainAck, onDrainAck } from "./drain.ts";
 import { type Frame, type FrameSink, NO_FRAME } from "./frame-reader.ts";
 import { ErrorCode, FrameType, PREFACE, rstStreamFrame } from "./frames.ts";
+import { parseTimeout } from "./grpc-timeout.ts";
 import type { HeaderBlock } from "./header-block.ts";
 import { holdData, MORE_THAN_ONE } from "./hold.ts";
 import type { FieldSink } from "./hpack/decoder.ts";
 import { settleStream } from "./ledger.ts";
 import { malformed } from "./malformed.ts";
 import { internal } from "./message.ts";
+import { ObservedResponse } from "./observed-response.ts";
 import { passData } from "./sender.ts";
 import { onClientSettings } from "./settings.ts";
 import { endByClient, endByReset } from "./stream-end.ts";
@@ -21,9 +23,11 @@ export class RequestFields implements FieldSink {
   path = "";
   encoding = "identity";
   hasLength = false;
+  timeoutMs: number | undefined;
 
   clear(): void {
     this.path = "";
+    this.timeoutMs = undefined;
     this.encoding = "identity";
     this.hasLength = false;
   }
@@ -31,11 +35,12 @@ export class RequestFields implements FieldSink {
   field(name: string, value: string): void {
     if (name === ":path") this.path = value;
     else if (name === "grpc-encoding") this.encoding = value;
+    else if (name === "grpc-timeout") this.timeoutMs = parseTimeout(value);
     else this.hasLength = true;
   }
 }
 
-/** Asks the hooks about a new request and enters it in the books. */
+/** Asks the hooks about a new request and enters it in the books. If it is denied, its `denial` is for the caller to act on. */
 export function openStream(tap: TapState, block: HeaderBlock, fields: RequestFields): TapStream {
   if (tap.streams.size >= tap.deps.limits.maxStreams) {
     throw malformed("client", `more than ${tap.deps.limits.maxStreams} streams at once`);
@@ -45,9 +50,14 @@ export function openStream(tap: TapState, block: HeaderBlock, fields: RequestFie
   stream.hasLength = fields.hasLength;
   stream.clientEnded = block.endStream;
   tap.streams.set(stream.id, stream);
-  const { connectionId } = tap.deps;
-  const asked = tap.deps.hooks.onRequest({ streamId: stream.id, path: fields.path, connectionId });
+  const { connectionId, listener } = tap.deps;
+  const path = fields.path.startsWith("/") ? fields.path : `/${fields.path}`;
+  const { timeoutMs } = fields;
+  const asked = tap.deps.hooks.onRequest({ streamId: stream.id, path, connectionId, listener, timeoutMs });
   stream.call = asked.call;
+  stream.denial = asked.deny;
+  if (asked.observeResponse === true && asked.call?.onResponse !== undefined)
+    stream.observed = new ObservedResponse();
   if (asked.hold && !block.endStream) {
     stream.mode = Mode.hold;
     tap.everHeld = true;
@@ -133,6 +143,7 @@ export class ClientSide implements FrameSink {
       const stream = openStream(tap, block, this.#fields);
       // A request without a body is complete with its headers, and there is nothing to hold.
       if (stream.clientEnded) stream.requestDoneMs = stream.startMs;
+      if (stream.denial !== undefined) denyStream(tap, stream, stream.denial);
     } catch (error) {
       const stream = tap.streams.get(block.streamId);
       if (stream === undefined) throw error; // not a hook's: a limit
@@ -188,9 +199,10 @@ export class ClientSide implements FrameSink {
     stream.clientEnded = data.endStream;
     if (stream.mode === Mode.pass) passData(tap, stream, data);
     else if (stream.mode === Mode.hold) holdData(tap, stream, data);
-    else if (stream.mode !== Mode.released) settleStream(tap, stream);
-    else if (data.end === data.start) passData(tap, stream, data);
-    else denyStream(tap, stream, internal(MORE_THAN_ONE));
+    else if (stream.mode >= Mode.fenced) settleStream(tap, stream);
+    else if (data.end > data.start) denyStream(tap, stream, internal(MORE_THAN_ONE));
+    else if (stream.mode === Mode.released) passData(tap, stream, data);
+    else settleStream(tap, stream); // pending: its END_STREAM is in the books
     if (data.endStream) endByClient(tap, stream);
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Setting } from "./frames.ts";
+import { PREFACE, Setting } from "./frames.ts";
+import type { CallEnd, EditDecision, TapHooks } from "./hooks.ts";
 import {
   data,
   headers,
@@ -12,8 +13,106 @@ import {
   trailers,
 } from "./testing/raw-frames.ts";
 import { deny, forward, PATH, show, toClient, toUpstream } from "./testing/show.ts";
-import { holding } from "./testing/wire.ts";
+import { holding, Wire } from "./testing/wire.ts";
 import { startWire } from "./testing/wire-start.ts";
+
+/** Denies by the path alone. */
+function closed() {
+  const ends: CallEnd[] = [];
+  const edits: unknown[] = [];
+  const edit = (bytes: Uint8Array): EditDecision => {
+    edits.push(bytes);
+    return { action: "forward" };
+  };
+  const hooks: TapHooks = {
+    onRequest: () => ({
+      hold: true,
+      deny: { status: 7, message: "not on this socket" },
+      call: { edit, onEnd: (end) => ends.push(end) },
+    }),
+  };
+  return { hooks, ends, edits };
+}
+
+describe("denial at the headers", () => {
+  const body = data(1, message(Buffer.from("abc")), { endStream: true });
+
+  it.each([
+    ["the message comes with the headers", [request(1, PATH), body], []],
+    ["it comes before the fence", [request(1, PATH)], [body]],
+    ["the headers are all there is", [headers(1, [[":path", PATH]], true)], []],
+  ])(
+    "answers behind the fence, asks nobody about the message, and lets none of it upstream: %s",
+    (_, first, then) => {
+      const { hooks, ends, edits } = closed();
+      const wire = startWire({ hooks });
+      wire.fromClient(...first);
+      wire.fromClient(...then);
+      expect(toUpstream(wire).map((frame) => frame.replace(" END", ""))).toEqual([
+        "headers 1",
+        "rstStream 1 8",
+        "settings 0",
+      ]);
+      expect(toClient(wire).filter((frame) => frame.startsWith("headers"))).toEqual([]);
+      wire.fromUpstream(settingsAck);
+      expect(toClient(wire)).toEqual(["headers 1 END"]);
+      expect(ends).toMatchObject([{ grpcStatus: 7, grpcMessage: "not on this socket", answeredByTap: true }]);
+      expect([edits, wire.machine.streams, wire.problems()]).toEqual([[], 0, []]);
+    },
+  );
+
+  it.each([
+    ["after the answer, which then is credited", [body], ["windowUpdate 0 +8"]],
+    ["never, but a reset", [reset(1)], []],
+  ])("needs no message: it comes %s", (_, rest, credit) => {
+    const { hooks, ends } = closed();
+    const wire = startWire({ hooks });
+    wire.fromClient(request(1, PATH));
+    wire.fromUpstream(settingsAck);
+    expect(toClient(wire)).toEqual(["headers 1 END"]);
+    wire.upstreamFrames();
+    wire.fromClient(...rest);
+    expect([toUpstream(wire), toClient(wire)]).toEqual([[], credit]);
+    expect([ends.length, wire.machine.streams, wire.problems()]).toEqual([1, 0, []]);
+  });
+
+  it("keeps a bounded number of streams of a client that never ends them", () => {
+    const { hooks } = closed();
+    const wire = startWire({ hooks, limits: { maxDiscarding: 10 } });
+    for (let id = 1; id < 200; id += 2) {
+      wire.fromClient(request(id, PATH));
+      wire.fromUpstream(settingsAck);
+    }
+    expect(wire.machine.streams).toBe(10);
+    expect(wire.problems()).toEqual([]);
+  });
+
+  it("stands also while the runtime is away", () => {
+    const { hooks, ends } = closed();
+    const wire = startWire({ hooks });
+    wire.machine.upstreamGone({ status: 14, message: "away" });
+    const away = new Wire({ hooks });
+    away.machine.upstreamGone({ status: 14, message: "away" });
+    away.fromClient(PREFACE, settings(), request(1, PATH));
+    expect(ends).toMatchObject([{ grpcStatus: 7 }]);
+  });
+
+  it("sees the path of a client that leaves its first slash out as grpc-go's servers do", () => {
+    const paths: string[] = [];
+    const wire = startWire({
+      hooks: {
+        onRequest({ path }) {
+          paths.push(path);
+          return { hold: false, call: undefined };
+        },
+      },
+    });
+    const bare = request(1, PATH.slice(1));
+    wire.fromClient(bare);
+    expect(paths).toEqual([PATH]);
+    expect(wire.upstreamFrames()[0]?.payload).toEqual(bare.subarray(9));
+  });
+});
 
 describe("denial", () => {
   it("resets upstream, waits for the fence, and then answers trailers-only", () => {

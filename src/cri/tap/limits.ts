@@ -10,6 +10,8 @@ export interface TapLimits {
   readonly maxHeaderBlockBytes: number;
   /** Streams open at once on a connection. Beyond: the connection is closed. */
   readonly maxStreams: number;
+  /** Complete messages at once whose decision is not made yet. Beyond: the call gets RESOURCE_EXHAUSTED. */
+  readonly maxPending: number;
   /** Streams whose late request bytes are still discarded one by one; older ones are dealt with as unknown. */
   readonly maxDiscarding: number;
 }
@@ -22,6 +24,7 @@ export const defaultLimits: TapLimits = {
   maxHeldBytes: 64 * MIB,
   maxHeaderBlockBytes: MIB,
   maxStreams: 65_536,
+  maxPending: 4_096,
   maxDiscarding: 1_000,
 };
 
@@ -41,6 +44,13 @@ export class HeldBudget {
   /** Adds `bytes`; false, and nothing added, where that would exceed the limit. */
   take(bytes: number): boolean {
     if (this.#bytes + bytes > this.#maxBytes) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  /** As `take`, but leaves the half of the limit alone: for what can be done without. */
+  takeSpare(bytes: number): boolean {
+    if (this.#bytes + bytes > this.#maxBytes / 2) return false;
     this.#bytes += bytes;
     return true;
   }

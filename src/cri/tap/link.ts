@@ -69,6 +69,11 @@ export class Link {
     return this.#machine;
   }
 
+  /** A decision was made meanwhile. */
+  onDecided(): void {
+    this.#flush();
+  }
+
   drain(): void {
     this.#machine.drain();
     this.#flush();

@@ -18,6 +18,29 @@ export function framedBytes(buffer: Buffer, at: number): number {
   return MESSAGE_PREFIX_BYTES + buffer.readUInt32BE(at + 1);
 }
 
+/** Whether `gathered[0, length)` is one message and no more. */
+export function isWhole(gathered: Buffer, length: number): boolean {
+  return length >= MESSAGE_PREFIX_BYTES && length === framedBytes(gathered, 0);
+}
+
+/**
+ * `gathered[0, length)` with `bytes` behind: in the same buffer, or in a new one where that is full. It doubles up to what the
+ * prefix says: the prefix alone must not make us allocate what may never come.
+ */
+export function appended(gathered: Buffer | undefined, length: number, bytes: Buffer): Buffer {
+  const needed = length + bytes.length;
+  let into = gathered;
+  if (into === undefined || into.length < needed) {
+    const first = into ?? bytes;
+    const known = (into === undefined ? bytes.length : length) >= MESSAGE_PREFIX_BYTES;
+    const whole = known ? framedBytes(first, 0) : MESSAGE_PREFIX_BYTES;
+    into = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(whole, 2 * needed)));
+    gathered?.copy(into, 0, 0, length);
+  }
+  bytes.copy(into, length);
+  return into;
+}
+
 /** The prefix of an uncompressed message. */
 export function messagePrefix(bytes: number): Buffer {
   const prefix = Buffer.alloc(MESSAGE_PREFIX_BYTES);

@@ -100,7 +100,7 @@ export class Outage implements FrameSink {
     const stream = tap.streams.get(block.streamId);
     if (stream === undefined) return;
     // Answered before its message came: that is dropped, within the window that the client has anyway.
-    answer(tap, stream, this.#status);
+    answer(tap, stream, stream.denial ?? this.#status);
     removeStream(tap, stream);
     this.answered++;
   }

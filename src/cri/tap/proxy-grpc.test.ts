@@ -2,6 +2,7 @@
 
 import { renameSync } from "node:fs";
 import { createServer as createHttp2Server } from "node:http2";
+import { createServer as createNetServer } from "node:net";
 import {
   Client,
   credentials,
@@ -15,7 +16,7 @@ import {
 } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { Flag, FrameType, PREFACE } from "./frames.ts";
-import type { CallEnd, EditDecision, StreamStart, TapHooks } from "./hooks.ts";
+import type { CallEnd, CallObserver, EditDecision, StreamStart, TapHooks } from "./hooks.ts";
 import { createRandom } from "./testing/random.ts";
 import { message, rawFrame, settings } from "./testing/raw-frames.ts";
 import { dial, listen, startProxy, type TestProxy, until } from "./testing/sockets.ts";
@@ -332,6 +333,49 @@ describe("drain", () => {
 });
 
 describe("hooks", () => {
+  it("learn on which extra listener a connection was accepted, and may take their time to decide", async () => {
+    const starts: StreamStart[] = [];
+    const ends: CallEnd[] = [];
+    const test = await proxied({
+      hooks: {
+        onRequest(start) {
+          starts.push(start);
+          const call: CallObserver = {
+            edit: async (body) => {
+              await new Promise((resolve) => setTimeout(resolve, body[0]));
+              return { action: "replace", message: Buffer.concat([body, body]) };
+            },
+            onResponse: (body) => responses.push(Buffer.from(body)),
+            onEnd: (end) => ends.push(end),
+          };
+          return { hold: true, observeResponse: true, call };
+        },
+      },
+    });
+    const responses: Buffer[] = [];
+    await grpcServer(test.upstreamPath);
+    const extra = createNetServer((socket) => test.proxy.accept(socket, { listener: "agents" }));
+    await listen(extra, `${test.path}.agents`);
+    cleanups.push(() => extra.close());
+    const client = clientOf(`${test.path}.agents`);
+    const answers = await Promise.all(
+      [40, 3, 9].map((ms) => client.call("Echo", Buffer.from([ms]), { timeoutMs: 60_000 })),
+    );
+    expect(answers.map(({ code, body }) => [code, ...body])).toEqual([
+      [0, 40, 40],
+      [0, 3, 3],
+      [0, 9, 9],
+    ]);
+    expect(responses.map(([first]) => first).toSorted()).toEqual([3, 40, 9]);
+    expect(starts.map(({ listener }) => listener)).toEqual(["agents", "agents", "agents"]);
+    expect(Math.max(...starts.map(({ timeoutMs }) => timeoutMs ?? 0))).toBeGreaterThan(50_000);
+    const cancelled = await client.call("Echo", Buffer.from([50]), { cancelAfterMs: 5 });
+    expect(cancelled.code).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(test.proxy.stats()).toEqual({ connections: 1, streams: 0, heldBytes: 0 });
+    expect(test.lines).toEqual([]);
+  });
+
   it("get the path, the connection's number and monotonic times in order", async () => {
     const starts: StreamStart[] = [];
     const ends: CallEnd[] = [];

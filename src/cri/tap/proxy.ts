@@ -28,8 +28,8 @@ export interface ProxyStats {
 
 /** A tap in front of one runtime. */
 export interface Proxy {
-  /** Give it every accepted socket. */
-  accept(client: Socket): void;
+  /** Give it every accepted socket; `listener` is the name of an extra listener, which the hooks get to know. */
+  accept(client: Socket, options?: { readonly listener?: string | undefined }): void;
   /**
    * Tells clients to go elsewhere (GOAWAY in two steps), lets streams finish for up to `timeoutMs`, answers the rest with
    * UNAVAILABLE, then closes. Sockets accepted meanwhile are closed at once.
@@ -40,8 +40,12 @@ export interface Proxy {
   stats(): ProxyStats;
 }
 
+const nowMs = (): number => performance.now();
+
 /** For the last answers to leave, once the bound of a drain has passed. */
 const FLUSH_MS = 500;
+
+type Accepted = { readonly listener?: string | undefined };
 
 /** Makes a tap without any connection; nothing is dialled before a client is accepted. */
 export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions): Proxy {
@@ -51,9 +55,10 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
   let accepted = 0;
   let stopping = false;
   const onRuntime = logChanges(log, upstreamPath);
+  const onHookError = logHookErrors(log);
   let onEmpty: () => void = () => undefined;
 
-  function accept(client: Socket): void {
+  function accept(client: Socket, { listener }: Accepted = {}): void {
     if (stopping) {
       client.destroy();
       return;
@@ -61,11 +66,13 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
     const connectionId = ++accepted;
     const machine = new TapMachine({
       connectionId,
+      listener,
       hooks,
       limits: inForce,
       budget,
-      nowMs: () => performance.now(),
-      onHookError: (error, hook) => log.error("a hook of the tap failed", { hook, error: describe(error) }),
+      nowMs,
+      onHookError,
+      onDecided: () => link.onDecided(),
     });
     const link = new Link({
       client,
@@ -126,6 +133,11 @@ function logChanges(log: Log, socket: string): LinkOptions["onRuntime"] {
     if (state === "lost" || (away && !wasAway)) log.warn("the runtime is not there", { reason });
     if (state === "there" && wasAway) log.info("the runtime answers again", { socket });
   };
+}
+
+/** What a hook throws is a bug: with its stack. */
+function logHookErrors(log: Log): (error: unknown, hook: string) => void {
+  return (error, hook) => log.error("a hook of the tap failed", { hook, error: describe(error) });
 }
 
 function describe(error: unknown): string {

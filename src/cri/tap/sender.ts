@@ -106,7 +106,8 @@ function sendPieces(tap: TapState, stream: TapStream, length: number): void {
 
 /** Forgets what of the request was not sent yet. The connection's ledger is settled at the end of the event. */
 export function dropRequest(tap: TapState, stream: TapStream): void {
-  releaseHeld(tap, stream.queuedBytes + stream.heldBytes);
+  releaseHeld(tap, stream.queuedBytes + stream.heldBytes + stream.unpackedBytes);
+  tap.pending.delete(stream);
   tap.connQueuedBytes -= stream.queuedBytes;
   tap.blocked.delete(stream);
   stream.queue.length = 0;
@@ -115,6 +116,7 @@ export function dropRequest(tap: TapState, stream: TapStream): void {
   stream.endQueued = false;
   stream.held = undefined;
   stream.heldBytes = 0;
+  stream.unpackedBytes = 0;
 }
 
 /** Counts bytes kept in memory against the budget of the process; throws where that is exceeded. */

@@ -2,6 +2,7 @@
 import { type Outcome, reportEnd } from "./call-end.ts";
 import { ErrorCode, rstStreamFrame } from "./frames.ts";
 import { settleStream } from "./ledger.ts";
+import { reportResponse } from "./observed-response.ts";
 import { dropRequest } from "./sender.ts";
 import type { TapState } from "./tap-state.ts";
 import { Mode, type TapStream } from "./tap-stream.ts";
@@ -36,7 +37,8 @@ export function discardRest(tap: TapState, stream: TapStream): void {
 
 /** Upstream is about to end a stream of which request bytes wait here: they can never be sent, so cancel that half. */
 export function abandonUnsentRequest(tap: TapState, stream: TapStream): void {
-  const waits = stream.queuedBytes > 0 || stream.endQueued || stream.mode === Mode.hold;
+  const held = stream.mode === Mode.hold || stream.mode === Mode.pending;
+  const waits = stream.queuedBytes > 0 || stream.endQueued || held;
   if (!waits) return;
   tap.toUpstream.own(rstStreamFrame(stream.id, ErrorCode.cancel));
   discardRest(tap, stream);
@@ -45,6 +47,7 @@ export function abandonUnsentRequest(tap: TapState, stream: TapStream): void {
 /** Upstream ended its half, and the client was told. */
 export function endByUpstream(tap: TapState, stream: TapStream, outcome: Outcome): void {
   stream.upstreamEnded = true;
+  if (stream.observed !== undefined) reportResponse(tap, stream, outcome.grpcStatus);
   reportEnd(tap, stream, outcome);
   if (stream.clientEnded && stream.mode !== Mode.fenced) removeStream(tap, stream);
 }

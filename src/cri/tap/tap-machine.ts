@@ -1,6 +1,6 @@
 /**
  * One tapped connection as a pure state machine: bytes and events of either side go in, bytes for either side come out
- * through the two outlets, and hooks are called on the way. No sockets, no timers, no waiting.
+ * through the two outlets, and hooks are called on the way. No sockets, no timers; what a call waits for, nothing else does.
  */
 import { asTrivetError, type TrivetError } from "../../errors.ts";
 import { reportEnd } from "./call-end.ts";
@@ -37,6 +37,7 @@ export class TapMachine {
 
   constructor(deps: TapDeps) {
     this.#tap = new TapState(deps);
+    this.#tap.asEvent = (act) => this.#onDecision(act);
     this.#clientSink = new ClientSide(this.#tap);
     this.#fromClient = new FrameReader("client", {
       onPreface: () => this.#clientSink.onPreface(),
@@ -134,6 +135,18 @@ export class TapMachine {
   /** The client has closed: its calls are over without an answer. */
   clientGone(): void {
     this.#finish();
+  }
+
+  /** A decision that a call waited for: an event like bytes of a peer, whose output nobody is about to take. */
+  #onDecision(act: () => void): void {
+    if (this.#phase !== "live") return;
+    try {
+      act();
+      this.#endEvent();
+    } catch (error) {
+      this.#fail(asTrivetError(error, "tap.decide", "connection"), "upstream");
+    }
+    this.#tap.deps.onDecided();
   }
 
   #standIn(status: OwnStatus): void {

@@ -13,6 +13,8 @@ import type { TapStream } from "./tap-stream.ts";
 /** What a connection gets from the process around it. */
 export interface TapDeps {
   readonly connectionId: number;
+  /** The name of an extra listener. */
+  readonly listener?: string | undefined;
   readonly hooks: TapHooks;
   readonly limits: TapLimits;
   readonly budget: HeldBudget;
@@ -20,6 +22,8 @@ export interface TapDeps {
   nowMs(): number;
   /** A hook threw: the call fails closed, the connection goes on. */
   onHookError(error: unknown, hook: string): void;
+  /** A decision that was waited for is made: there may be bytes to take, and the phase may have changed. */
+  onDecided(): void;
 }
 
 /** SETTINGS of the client, or an empty one of ours (a fence), that upstream has to acknowledge. In order of sending. */
@@ -38,8 +42,18 @@ export interface AwaitedByClient {
   readonly initialWindowBytes: number | undefined;
 }
 
-const REQUEST_FIELDS: ReadonlySet<string> = new Set([":path", "grpc-encoding", "content-length"]);
-const RESPONSE_FIELDS: ReadonlySet<string> = new Set([":status", "grpc-status", "grpc-message"]);
+const REQUEST_FIELDS: ReadonlySet<string> = new Set([
+  ":path",
+  "grpc-encoding",
+  "grpc-timeout",
+  "content-length",
+]);
+const RESPONSE_FIELDS: ReadonlySet<string> = new Set([
+  ":status",
+  "grpc-status",
+  "grpc-message",
+  "grpc-encoding",
+]);
 
 /** The books of one connection. Only the modules of this folder write to them. */
 export class TapState {
@@ -52,6 +66,8 @@ export class TapState {
   readonly blocked = new Set<TapStream>();
   /** Streams in mode `discard`, oldest first: the tombstones. */
   readonly discarding = new Set<TapStream>();
+  /** Streams in mode `pending`. */
+  readonly pending = new Set<TapStream>();
   highestStreamId = 0;
 
   /** Flow control of the connection: see `ledger.ts`. */
@@ -87,6 +103,9 @@ export class TapState {
   /** The lowest last-stream-id of the GOAWAYs that the client got; what it says never rises again. */
   goawayId = MAX_STREAM_ID;
   drain: "no" | "asked" | "announced" | "final" = "no";
+
+  /** Runs `act` as an event of its own, brought by neither peer; set by the machine, which knows what ends an event. */
+  asEvent: (act: () => void) => void = (act) => act();
 
   constructor(deps: TapDeps) {
     this.deps = deps;

@@ -1,5 +1,6 @@
 /** One request stream of a connection, as data: its windows, its queue, what happens to its request, what is known of its end. */
 import type { CallObserver } from "./hooks.ts";
+import type { ObservedResponse } from "./observed-response.ts";
 
 /** What becomes of the client's DATA. */
 export const Mode = {
@@ -7,12 +8,14 @@ export const Mode = {
   pass: 0,
   /** Gathered until the message is complete. */
   hold: 1,
+  /** The message is complete, and whoever decides on it has not done so yet. */
+  pending: 2,
   /** The one message was decided on and sent or queued: no second one may follow. */
-  released: 2,
+  released: 3,
   /** Denied: reset towards upstream, to be answered once the fence is acknowledged. */
-  fenced: 3,
+  fenced: 4,
   /** Over; what the client still sends is dropped, with credit. */
-  discard: 4,
+  discard: 5,
 } as const;
 
 /** One of `Mode`; those from `fenced` on take no part in the flow to upstream any more. */
@@ -43,6 +46,8 @@ export class TapStream {
   /** The message being gathered, gRPC prefix first: `held[0, heldBytes)`. */
   held: Buffer | undefined;
   heldBytes = 0;
+  /** What that message was decompressed to, until it is decided on. */
+  unpackedBytes = 0;
   /** `grpc-encoding` of the request. */
   encoding = "identity";
   /** The request has a `content-length`, which is upstream by the time its message is decided on. */
@@ -56,6 +61,8 @@ export class TapStream {
   denial: OwnStatus | undefined;
 
   call: CallObserver | undefined;
+  /** Where the response message is gathered, if anybody wants to see it. */
+  observed: ObservedResponse | undefined;
   requestBytes = 0;
   responseBytes = 0;
   readonly startMs: number;

@@ -7,6 +7,7 @@ import { HeaderBlock } from "./header-block.ts";
 import type { FieldSink } from "./hpack/decoder.ts";
 import { grantConnection, grantStream } from "./ledger.ts";
 import { malformed } from "./malformed.ts";
+import { observeData } from "./observed-response.ts";
 import { flushAll, flushStream } from "./sender.ts";
 import { onUpstreamSettings } from "./settings.ts";
 import { abandonUnsentRequest, discardRest, endByReset, endByUpstream } from "./stream-end.ts";
@@ -19,16 +20,19 @@ class ResponseFields implements FieldSink {
   interim = false;
   grpcStatus: number | undefined;
   grpcMessage: string | undefined;
+  encoding = "identity";
 
   clear(): void {
     this.interim = false;
     this.grpcStatus = undefined;
     this.grpcMessage = undefined;
+    this.encoding = "identity";
   }
 
   field(name: string, value: string): void {
     if (name === "grpc-status") this.grpcStatus = /^\d{1,9}$/.test(value) ? Number(value) : undefined;
     else if (name === "grpc-message") this.grpcMessage = value;
+    else if (name === "grpc-encoding") this.encoding = value;
     else this.interim = value.startsWith("1");
   }
 }
@@ -104,7 +108,10 @@ export class UpstreamSide implements FrameSink {
       return;
     }
     if (!block.endStream) {
-      if (!fields.interim) stream.responseStarted = true;
+      if (!fields.interim) {
+        stream.responseStarted = true;
+        if (stream.observed !== undefined) stream.observed.encoding = fields.encoding;
+      }
       block.forward(tap.toClient);
       return;
     }
@@ -145,6 +152,7 @@ export class UpstreamSide implements FrameSink {
       if (frame.length > 0) tap.toUpstream.own(windowUpdateFrame(0, frame.length));
       return;
     }
+    if (stream.observed !== undefined) observeData(tap, stream, data);
     if (data.endStream) abandonUnsentRequest(tap, stream);
     tap.toClient.verbatim(frame.buffer, frame.start, frame.end);
     if (data.endStream) endByUpstream(tap, stream, {});

@@ -38,6 +38,7 @@ export class Wire {
       budget: options.budget ?? new HeldBudget(limits.maxHeldBytes),
       nowMs: () => this.#nowMs++,
       onHookError: (error) => this.hookErrors.push(error),
+      onDecided: () => this.flush(),
     });
   }
 
@@ -89,7 +90,9 @@ export class Wire {
 const passHooks: TapHooks = { onRequest: () => ({ hold: false, call: undefined }) };
 
 /** Hooks that hold every call, decide by `edit`, and keep every end. */
-export function holding(edit: (message: Uint8Array, start: StreamStart) => EditDecision) {
+export function holding(
+  edit: (message: Uint8Array, start: StreamStart) => EditDecision | Promise<EditDecision>,
+) {
   const ends = new Map<number, CallEnd>();
   const hooks: TapHooks = {
     onRequest(start) {

@@ -55,7 +55,7 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
   let accepted = 0;
   let stopping = false;
   const onRuntime = logChanges(log, upstreamPath);
-  const onHookError = logHookErrors(log);
+  const shared = { hooks, limits: inForce, budget, nowMs, onHookError: logHookErrors(log) };
   let onEmpty: () => void = () => undefined;
 
   function accept(client: Socket, { listener }: Accepted = {}): void {
@@ -67,11 +67,7 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
     const machine = new TapMachine({
       connectionId,
       listener,
-      hooks,
-      limits: inForce,
-      budget,
-      nowMs,
-      onHookError,
+      ...shared,
       onDecided: () => link.onDecided(),
     });
     const link = new Link({

@@ -4,8 +4,11 @@
 SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
+# For the static CNI client of the other processor.
+CROSS_COMPILER := $(if $(filter aarch64,$(shell uname -m)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-guest bench soak check fmt bundle cni
+.PHONY: help demo test e2e e2e-guest bench soak check fmt bundle image cni
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +51,12 @@ fmt: node_modules/.installed ## format the sources and apply the safe fixes of t
 
 bundle: node_modules/.installed ## dist/trivet: one program that starts without node_modules
 	@node hack/bundle.ts
+
+image: node_modules/.installed ## dist/trivet-image-*.tar: what the DaemonSet runs, for ctr images import; no registry
+	@hack/debian-packages binutils musl-tools $(CROSS_COMPILER) $$(awk '/^[a-z]/ { print $$1 }' hack/image/debian-files | sort -u)
+	@hack/build-cni-client
+	@node hack/bundle.ts
+	@node hack/image/make-image.ts
 
 node_modules/.installed: package-lock.json hack/install-npm-packages
 	@hack/install-npm-packages

@@ -1,7 +1,7 @@
 /**
- * Builds `dist/trivet/`: one JavaScript file, the native addon and the protos beside it, a start script, and the static CNI
- * client where `make cni` has built it. It runs on Node.js 24 or newer without `node_modules`; type stripping does not work
- * below that folder.
+ * Builds `dist/trivet/`: the program as one entry and a part for each verb, so that the proxy never reads what the others
+ * need, the native addon and the protos beside them, a start script, and the static CNI clients that `make cni` has built.
+ * It runs on Node.js 24 or newer without `node_modules`, where type stripping would not work. It writes nothing when it runs.
  */
 import {
   chmodSync,
@@ -9,6 +9,9 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -19,12 +22,17 @@ import { version } from "../src/version.ts";
 
 const root = join(import.meta.dirname, "..");
 const target = join(root, "dist", "trivet");
+// Built aside: somebody may be running what is there.
+const staged = join(root, "dist", `.trivet.${process.pid}`);
 const addon = join(
   root,
   "node_modules/@koromix",
   `koffi-linux-${process.arch}`,
   `linux_${process.arch}/koffi.node`,
 );
+
+/** Carried as they are, at the same place as in the repository: `packageRoot` finds them in both. */
+const carried = ["LICENSE", "proto", "daemonset/systemd"];
 
 // esbuild's modules have no `require`, which the CommonJS packages inside the bundle call.
 const banner = `import { createRequire as __createRequire } from "node:module";
@@ -60,55 +68,101 @@ const replace: Plugin = {
   },
 };
 
-// The heavy half is imported by a small entry, so that Node's compile cache covers it.
-const entry = `import { enableCompileCache } from "node:module";
-enableCompileCache();
-await import("./trivet.js");
+// An older Node.js could not even parse the rest.
+const entry = `if (Number(process.versions.node.split(".")[0]) >= 24) {
+  await import("./lib/main.js");
+} else {
+  console.error(\`trivet: needs Node.js 24 or newer, and this is \${process.versions.node}: name a newer one with TRIVET_NODE\`);
+  process.exitCode = 3;
+}
 `;
 
-const start = `#!/bin/sh
-# Starts the bundle with the Node.js of the system, which must be 24 or newer.
-directory=$(dirname -- "$(readlink -f -- "$0")")
+/** What the checkout's start script gives to Node.js, verb by verb. */
+function verbFlags(): string {
+  const [block] = /^flags=\n.*?^esac$/ms.exec(readFileSync(join(root, "bin/trivet"), "utf8")) ?? [];
+  if (block === undefined) throw new Error("bin/trivet has no flags for each verb any more");
+  return block;
+}
+
+const start = () => `#!/bin/sh
+# Starts the bundle with the Node.js beside this script, if one was put there, or else that of the system, which must be
+# 24 or newer. As a CNI plugin (CNI_COMMAND set, no arguments) it is the verb \`cni\`, whatever name it is called by.
+set -eu
+self=$(readlink -f -- "$0")
+bin=\${self%/*}
+node=$bin/node
+[ -x "$node" ] || node=node
 if [ $# -eq 0 ] && [ -n "\${CNI_COMMAND:-}" ]; then set -- cni; fi
-flags=
-case \${1:-} in # as in bin/trivet, which says why
-  cri) flags=--max-semi-space-size=1 ;;
-  node) flags='--max-semi-space-size=1 --no-maglev --v8-pool-size=1 --heap-growing-percent=20' ;;
-esac
-exec "\${TRIVET_NODE:-node}" $flags "$directory/main.js" "$@"
+${verbFlags()}
+# shellcheck disable=SC2086 # several words on purpose
+exec "\${TRIVET_NODE:-$node}" $flags "\${bin%/*}/main.js" "$@"
 `;
 
-rmSync(target, { recursive: true, force: true });
-mkdirSync(target, { recursive: true });
-await build({
+/** The licences of the packages whose code is in these inputs, and of the addon. */
+function thirdParty(inputs: readonly string[]): string {
+  const packages = new Set(["koffi"]);
+  for (const path of inputs) {
+    const [, name] = /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path) ?? [];
+    if (name !== undefined) packages.add(name);
+  }
+  const texts = [...packages].sort().map((name) => {
+    const folder = join(root, "node_modules", name);
+    const about = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, string>;
+    const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? "" : `\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+    return `${name} ${about.version}, ${about.license}\n${text}`;
+  });
+  return texts.join(`\n${"-".repeat(100)}\n\n`);
+}
+
+function writeProgram(path: string, text: string): void {
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
+}
+
+rmSync(staged, { recursive: true, force: true });
+mkdirSync(join(staged, "bin"), { recursive: true });
+const { metafile } = await build({
   entryPoints: [join(root, "src/main.ts")],
-  outfile: join(target, "trivet.js"),
+  outdir: join(staged, "lib"),
+  absWorkingDir: root,
   bundle: true,
+  splitting: true,
+  chunkNames: "[name]-[hash]",
+  metafile: true,
   platform: "node",
   target: "node24",
   format: "esm",
-  legalComments: "linked",
+  legalComments: "none",
   banner: { js: banner },
   plugins: [replace],
   logLevel: "warning",
 });
-copyFileSync(addon, join(target, "koffi.node"));
-cpSync(join(root, "proto"), join(target, "proto"), { recursive: true });
+copyFileSync(addon, join(staged, "lib", "koffi.node"));
+for (const path of carried) {
+  if (existsSync(join(root, path))) cpSync(join(root, path), join(staged, path), { recursive: true });
+}
 const clients = join(root, "dist", "cni");
-const withClient = existsSync(join(clients, "trivet"));
-if (withClient) cpSync(clients, join(target, "cni"), { recursive: true });
-copyFileSync(join(root, "LICENSE"), join(target, "LICENSE"));
+const built = existsSync(clients)
+  ? readdirSync(clients).filter((name) => /^trivet(-(amd64|arm64))?$/.test(name))
+  : [];
+for (const name of built.sort()) cpSync(join(clients, name), join(staged, "cni", name));
+writeFileSync(join(staged, "THIRD-PARTY.txt"), thirdParty(Object.keys(metafile.inputs)));
 writeFileSync(
-  join(target, "package.json"),
+  join(staged, "package.json"),
   `${JSON.stringify({ name: "trivet", version, type: "module" })}\n`,
 );
-writeFileSync(join(target, "main.js"), entry);
-writeFileSync(join(target, "trivet"), start);
-chmodSync(join(target, "trivet"), 0o755);
-const kib = Math.round(statSync(join(target, "trivet.js")).size / 1024);
-const client = withClient
-  ? "with the static CNI client"
-  : "without the static CNI client, which 'make cni' builds";
+writeFileSync(join(staged, "main.js"), entry);
+writeProgram(join(staged, "bin", "trivet"), start());
+rmSync(target, { recursive: true, force: true });
+renameSync(staged, target);
+
+const parts = readdirSync(join(target, "lib"));
+const kib = parts.reduce((sum, name) => sum + statSync(join(target, "lib", name)).size, 0) / 1024;
+const client =
+  built.length > 0
+    ? `with the CNI clients ${built.join(", ")}`
+    : "without the static CNI client, which 'make cni' builds";
 process.stdout.write(
-  `dist/trivet: trivet.js ${kib} KiB, for ${process.platform}/${process.arch}, ${client}; start it with dist/trivet/trivet\n`,
+  `dist/trivet: ${Math.round(kib)} KiB in ${parts.length} files, for ${process.platform}/${process.arch}, ${client}; start it with dist/trivet/bin/trivet\n`,
 );

@@ -2,8 +2,8 @@
  * An OCI image made by hand from one static busybox: a layer with the program and a link for each applet, written
  * with a small ustar writer of our own. Nothing is downloaded, and the same busybox gives the same image.
  */
-import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
+import { type OciImage, plainLayer, type StoredLayer, writeOciArchive } from "../../../hack/image/oci.ts";
 import { TarWriter } from "./tar.ts";
 
 /** The image's names in containerd: one for containers, one for sandboxes. */
@@ -17,20 +17,6 @@ const applets =
   "sh ash echo cat env printenv ip ping wget nc nslookup hostname sleep true false ls df mount umount stat id ps kill " +
   "touch mkdir rmdir rm cp mv ln chmod chown dd head tail wc grep sed awk cut sort tr seq test date sync du find " +
   "expr printf tee xargs vi time timeout route ifconfig netstat httpd readlink basename dirname uname";
-
-const architectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
-
-interface Blob {
-  readonly digest: string;
-  readonly size: number;
-  readonly content: Buffer;
-}
-
-function blob(content: Buffer | object): Blob {
-  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));
-  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-  return { digest, size: bytes.length, content: bytes };
-}
 
 function layer(busybox: Buffer): Buffer {
   const tar = new TarWriter();
@@ -47,32 +33,10 @@ function layer(busybox: Buffer): Buffer {
   return tar.end();
 }
 
-const mediaType = (kind: string) => `application/vnd.oci.image.${kind}`;
-
-function descriptor(kind: string, { digest, size }: Blob) {
-  return { mediaType: mediaType(kind), digest, size };
-}
-
-/** One image of the layer: its blobs, and its entry in the index. */
-function image(rootfs: Blob, name: string, command: readonly string[]) {
-  const config = blob({
-    architecture: architectures[process.arch] ?? process.arch,
-    os: "linux",
-    config: { Env: ["PATH=/bin"], Entrypoint: command, WorkingDir: "/" },
-    rootfs: { type: "layers", diff_ids: [rootfs.digest] },
-    history: [{ created_by: name }],
-  });
-  const manifest = blob({
-    schemaVersion: 2,
-    mediaType: mediaType("manifest.v1+json"),
-    config: descriptor("config.v1+json", config),
-    layers: [descriptor("layer.v1.tar", rootfs)],
-  });
-  const entry = {
-    ...descriptor("manifest.v1+json", manifest),
-    annotations: { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name },
-  };
-  return { blobs: [config, manifest], entry };
+/** One image of the layer. */
+function image(rootfs: StoredLayer, name: string, command: readonly string[]): OciImage {
+  const config = { Env: ["PATH=/bin"], Entrypoint: command, WorkingDir: "/" };
+  return { name, layers: [rootfs], config, history: [name] };
 }
 
 export interface BusyboxImageOptions {
@@ -96,23 +60,11 @@ export async function makeBusyboxImage(
   if (isDynamic(program)) {
     throw new Error(`${busybox} is linked dynamically: install the package busybox-static`);
   }
-  const rootfs = blob(layer(program));
-  const images = [
+  const rootfs = plainLayer(layer(program));
+  await writeOciArchive(tarPath, [
     image(rootfs, busyboxImage, ["sh"]),
     image(rootfs, pauseImage, ["sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done"]),
-  ];
-  const tar = new TarWriter();
-  tar.file("oci-layout", Buffer.from(JSON.stringify({ imageLayoutVersion: "1.0.0" })));
-  tar.file(
-    "index.json",
-    Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: images.map(({ entry }) => entry) })),
-  );
-  tar.directory("blobs/", 0o755);
-  tar.directory("blobs/sha256/", 0o755);
-  for (const { digest, content } of [rootfs, ...images.flatMap(({ blobs }) => blobs)]) {
-    tar.file(`blobs/${digest.replace(":", "/")}`, content);
-  }
-  await writeFile(tarPath, tar.end());
+  ]);
 }
 
 /** The magic number, and the class that says 64 bits. */

@@ -2,10 +2,10 @@
  * Questions to a daemon of this machine, as JSON over HTTP on a unix socket that only root can open: one POST for each. Knows
  * none of the questions. What a handler throws comes back as the error that it was.
  */
-import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { asTrivetError, type Kind, kinds, TrivetError } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
-import { listenUnix } from "./unix-socket.ts";
+import { listenUnix, type PublishedSocket } from "./unix-socket.ts";
 
 /** What is answered, by name. Arguments and answers are what JSON can hold. */
 export type AdminMethods = Readonly<Record<string, (argument: unknown) => Promise<unknown>>>;
@@ -19,12 +19,19 @@ export interface AdminServer {
 /** PersistentVolumes of a large cluster are a few megabytes. */
 const MAX_BODY_BYTES = 64 * 2 ** 20;
 
-/** Serves until `stop`. A stale socket is replaced, a live one is never stolen (`conflict`). */
-export async function serveAdmin(path: string, methods: AdminMethods): Promise<AdminServer> {
+/**
+ * Serves until `stop`. A stale socket is replaced, a live one is never stolen (`conflict`), unless `listen` is another way of
+ * listening.
+ */
+export async function serveAdmin(
+  path: string,
+  methods: AdminMethods,
+  listen: (server: Server, path: string) => Promise<PublishedSocket> = listenUnix,
+): Promise<AdminServer> {
   const server = createServer((incoming, response) => {
     answer(methods, incoming, response).catch(() => response.destroy());
   });
-  const socket = await listenUnix(server, path);
+  const socket = await listen(server, path);
   return {
     async stop() {
       await socket.withdraw();

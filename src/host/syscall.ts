@@ -12,6 +12,7 @@ import { createIoctlCalls, type IoctlCalls } from "./syscall/ioctl.ts";
 import { createLoopCalls, type LoopCalls } from "./syscall/loop.ts";
 import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
 import { createOpenatCalls, type OpenatCalls } from "./syscall/openat.ts";
+import { createPeerCalls, type PeerCalls } from "./syscall/peer.ts";
 import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
 import { createSpawnCalls, type SpawnCalls } from "./syscall/spawn.ts";
@@ -21,6 +22,7 @@ import { createXattrCalls, type XattrCalls } from "./syscall/xattr.ts";
 export interface Syscalls
   extends MountCalls,
     SocketCalls,
+    PeerCalls,
     LockCalls,
     IoctlCalls,
     QuotaCalls,
@@ -44,6 +46,7 @@ export function createSyscalls(): Syscalls {
   return {
     ...createMountCalls(libc),
     ...createSocketCalls(libc),
+    ...createPeerCalls(libc),
     ...createLockCalls(libc),
     ...createIoctlCalls(libc),
     ...createQuotaCalls(libc),

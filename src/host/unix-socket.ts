@@ -3,13 +3,14 @@
  * The server binds a private name and is linked to the public one when it listens: libuv unlinks the name that
  * it bound when it closes, which would otherwise delete the socket of a successor.
  */
-import { chmod, link, lstat, mkdir, rename, unlink } from "node:fs/promises";
+import { chmod, chown, link, lstat, mkdir, rename, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "./errno.ts";
 
 const SOCKET_MODE = 0o600;
+const DIRECTORY_MODE = 0o700;
 const PROBE_TIMEOUT_MS = 1_000;
 /** sizeof(sockaddr_un.sun_path) less the closing NUL. */
 export const maxSocketPathBytes = 107;
@@ -18,6 +19,16 @@ export const maxSocketPathBytes = 107;
 export interface PublishedSocket {
   readonly path: string;
   withdraw(): Promise<void>;
+}
+
+/** Who may open a socket; root's own without any of them. */
+export interface SocketAccess {
+  /** Of the socket file; 0600 without it. */
+  readonly mode?: number;
+  /** The group that owns the socket file. */
+  readonly gid?: number;
+  /** Of directories that have to be made; 0700 without it. */
+  readonly directoryMode?: number;
 }
 
 /** Where the server binds before it is published: beside the public name, so that link(2) can reach it. */
@@ -51,11 +62,11 @@ export function isLiveSocket(path: string): Promise<boolean> {
   });
 }
 
-/** Gives the socket bound at `privateSocketPath(path)` its public name, with mode 0600. */
-export async function publishSocket(path: string): Promise<PublishedSocket> {
+/** Gives the socket bound at `privateSocketPath(path)` its public name, with mode 0600 unless `access` says otherwise. */
+export async function publishSocket(path: string, access: SocketAccess = {}): Promise<PublishedSocket> {
   const own = privateSocketPath(path);
   try {
-    await chmod(own, SOCKET_MODE);
+    await restrict(own, access);
     const { ino } = await lstat(own);
     await claimName(own, path);
     await unlink(own);
@@ -64,6 +75,13 @@ export async function publishSocket(path: string): Promise<PublishedSocket> {
     await unlink(own).catch(() => undefined);
     throw fromNodeError(error, "socket.publish", path);
   }
+}
+
+/** Sets the group before the mode: there is no moment at which somebody else could open it. */
+async function restrict(own: string, { mode = SOCKET_MODE, gid }: SocketAccess): Promise<void> {
+  await chmod(own, SOCKET_MODE);
+  if (gid !== undefined) await chown(own, -1, gid);
+  if (mode !== SOCKET_MODE) await chmod(own, mode);
 }
 
 async function claimName(own: string, path: string): Promise<void> {
@@ -110,11 +128,18 @@ async function withdraw(path: string, ino: number): Promise<void> {
   if (present?.ino === ino) await unlink(path).catch(() => undefined);
 }
 
-/** Listens on `path` with a server of `node:net`. The directory is made with mode 0700 where it is missing. */
-export async function listenUnix(server: Server, path: string): Promise<PublishedSocket> {
+/**
+ * Makes a server of `node:net` listen at `privateSocketPath(path)`, restricted already, and gives that name. The directory
+ * is made where it is missing.
+ */
+export async function bindPrivately(
+  server: Server,
+  path: string,
+  access: SocketAccess = {},
+): Promise<string> {
   const own = privateSocketPath(path);
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await mkdir(dirname(path), { recursive: true, mode: access.directoryMode ?? DIRECTORY_MODE });
     await unlink(own).catch(() => undefined); // left by a process that had our pid
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -123,10 +148,22 @@ export async function listenUnix(server: Server, path: string): Promise<Publishe
         resolve();
       });
     });
+    await restrict(own, access);
+    return own;
   } catch (error) {
+    if (server.listening) server.close();
     throw fromNodeError(error, "socket.listen", path);
   }
-  return publishSocket(path).catch((error) => {
+}
+
+/** Listens on `path` with a server of `node:net`. The directory is made, for its owner alone, where it is missing. */
+export async function listenUnix(
+  server: Server,
+  path: string,
+  access: SocketAccess = {},
+): Promise<PublishedSocket> {
+  await bindPrivately(server, path, access);
+  return publishSocket(path, access).catch((error) => {
     server.close();
     throw error;
   });

@@ -12,6 +12,7 @@ export const folders = [
   "kube",
   "observe",
   "config",
+  "install",
   "commands",
   "errors",
   "version",
@@ -39,6 +40,8 @@ const noKube = "a leg is told what it must know of the cluster, so that it works
 const noVersion = "the version is a fact about the package: who reports it is told";
 const effects =
   "a leg gets host effects as arguments and knows their interfaces only, so that it runs on fakes";
+const installed = "what is installed is files, links and units: what they do is the business of others";
+const installs = "installing is the work of verbs: no part of a running Trivet installs another";
 const bottom = "everything imports the errors: an import of theirs would close a circle";
 
 const leg = (own: Folder, others: Partial<Record<Folder, string>>): FolderRule => ({
@@ -49,6 +52,7 @@ const leg = (own: Folder, others: Partial<Record<Folder, string>>): FolderRule =
     kubelet: noKubelet,
     kube: noKube,
     config: noConfig,
+    install: installs,
     commands: upwards,
     version: noVersion,
     main: upwards,
@@ -71,6 +75,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kubelet: noKubelet,
       kube: noKube,
       config: noConfig,
+      install: installs,
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -87,6 +92,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kube: hostBelow,
       observe: "an effect reports by what it returns and throws; its caller decides what is logged",
       config: hostBelow,
+      install: hostBelow,
       commands: hostBelow,
       version: hostBelow,
       main: hostBelow,
@@ -101,6 +107,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cri: "the proxy is not registered with the kubelet",
       kube: "the kubelet is spoken to on this node, by sockets; the API server is another matter",
       config: noConfig,
+      install: installs,
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -116,6 +123,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       cri: kubeAlone,
       kubelet: kubeAlone,
       config: "settings arrive as values",
+      install: installs,
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -131,6 +139,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kubelet: "logs and metrics are told names and numbers: they know nothing of what they report on",
       kube: "logs and metrics are told names and numbers: they know nothing of what they report on",
       config: "settings arrive as values",
+      install: installs,
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -144,6 +153,23 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
     never: {
       kubelet: "registration has no settings of its own",
       kube: "where the cluster is, the verbs decide from the settings",
+      install: installs,
+      commands: upwards,
+      version: noVersion,
+      main: upwards,
+      test: production,
+    },
+  },
+  install: {
+    // Effects arrive as arguments here too; what is written over the Files interface is imported by name.
+    may: ["install", "errors", "observe", "host"],
+    never: {
+      csi: installed,
+      cni: installed,
+      cri: installed,
+      kubelet: installed,
+      kube: "an installation is of one node, and must work with no API server",
+      config: "settings arrive as values",
       commands: upwards,
       version: noVersion,
       main: upwards,
@@ -160,6 +186,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       "host",
       "kubelet",
       "kube",
+      "install",
       "observe",
       "errors",
       "version",
@@ -178,6 +205,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kube: bottom,
       observe: bottom,
       config: bottom,
+      install: bottom,
       commands: bottom,
       version: bottom,
       main: bottom,
@@ -194,6 +222,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kube: "the version is read from the package, and from nothing else",
       observe: "the version is read from the package, and from nothing else",
       config: "the version is read from the package, and from nothing else",
+      install: "the version is read from the package, and from nothing else",
       commands: upwards,
       errors: "the version is read from the package, and from nothing else",
       main: upwards,
@@ -210,6 +239,7 @@ export const rules: Readonly<Record<Folder, FolderRule>> = {
       kube: "main turns argv into a verb and loads only that verb",
       observe: "main turns argv into a verb and loads only that verb",
       config: "the verbs load their settings",
+      install: "main turns argv into a verb and loads only that verb",
       test: production,
     },
   },

@@ -14,7 +14,7 @@ import { checkHostPorts, needsLoopback, planHostPorts } from "./datapath/host-po
 import { addressMac, hostLinkName, linkMac } from "./datapath/names.ts";
 import { describeRoute, type EffectiveRoute, effectiveAddresses, effectiveRoutes } from "./datapath/plan.ts";
 import { removeHostPorts } from "./datapath/remove-ports.ts";
-import type { CniDeps } from "./deps.ts";
+import type { CniDeps, CniStep } from "./deps.ts";
 import { formatNetwork, type IpNetwork } from "./ipam/address.ts";
 import { type AllocatedAddress, type Allocation, allocate, confirm } from "./ipam/allocate.ts";
 import { recordedIpam } from "./ipam/foreign.ts";
@@ -25,6 +25,7 @@ import { claimRecord } from "./record.ts";
 import { type Attachment, commitAttachment, unclaimAttachment } from "./state/attachments.ts";
 import type { Staging } from "./state/claim.ts";
 import { makeNetworkDirectories, networkPaths } from "./state/paths.ts";
+import { timed } from "./timed.ts";
 import { createUndo, type Undo } from "./undo.ts";
 
 /** What a successful ADD gives its caller. */
@@ -97,6 +98,7 @@ interface Attaching {
 
 async function attach({ context, call, config, netns, undo }: Attaching): Promise<AddOutcome> {
   const { deps, signal, log } = context;
+  const during = <T>(step: CniStep, work: () => Promise<T>) => timed(deps, { command: "ADD", step }, work);
   const pending = newAttachment({ context, call, config, netns });
   const paths = networkPaths(join(config.stateDir, deps.bootId), config.name);
   const staging = {
@@ -110,23 +112,27 @@ async function attach({ context, call, config, netns, undo }: Attaching): Promis
   undo.register(async () => {
     await unclaimAttachment(staging, pending);
   });
-  await claimRecord(deps, staging, pending);
-  const allocation = await allocate({ context, staging, config, attachment: pending, undo });
+  await during("record", () => claimRecord(deps, staging, pending));
+  const allocation = await during("addresses", () =>
+    allocate({ context, staging, config, attachment: pending, undo }),
+  );
   const plan = planAttachment(config, pending, allocation);
   // Only now: an ADD that has no room or no address must not have touched the kernel.
-  await prepareHost({ context, call, config, netns, undo }, plan);
+  await during("rules", () => prepareHost({ context, call, config, netns, undo }, plan));
   const { attachment, ports } = plan;
-  const link = await attachLink({
-    ...{ deps, netns, attachment, undo, signal, mtu: config.mtu, link: config.link },
-    ...{ addresses: plan.addresses, routes: plan.routes, loopback: needsLoopback(ports) },
-  });
-  const kept = await forgetFlows(deps, flowsBefore(ports));
+  const link = await during("link", () =>
+    attachLink({
+      ...{ deps, netns, attachment, undo, signal, mtu: config.mtu, link: config.link },
+      ...{ addresses: plan.addresses, routes: plan.routes, loopback: needsLoopback(ports) },
+    }),
+  );
+  const kept = await during("flows", () => forgetFlows(deps, flowsBefore(ports)));
   if (kept) log.warn("connections to host ports may go where they went before", { error: kept.message });
   // The result is made before the commit: a prevResult that cannot be extended must not leave a committed attachment.
   const { cniVersion, prevResult } = config;
   const dns = config.dns ?? allocation.dns;
   const stdout = encodeResult({ cniVersion, attached: describe(plan, link), dns, prevResult });
-  await commit(staging, attachment);
+  await during("commit", () => commit(staging, attachment));
   return { stdout, addresses: attachment.addresses };
 }
 

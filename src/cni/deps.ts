@@ -34,9 +34,21 @@ export interface CniCallObservation {
   readonly ms: number;
 }
 
+/** The steps of ADD and DEL that cost time, in their order. */
+export type CniStep = "record" | "addresses" | "rules" | "link" | "flows" | "commit";
+
+/** One step of a call, for metrics. What is cleared away for another reason than a DEL counts as one. */
+export interface CniStepObservation {
+  readonly command: "ADD" | "DEL";
+  readonly step: CniStep;
+  readonly ms: number;
+}
+
 /** Takes observations. Must not throw. */
 export interface CniObserver {
   call(observation: CniCallObservation): void;
+  /** How long one step of a call took, whether it succeeded or not. */
+  step?(observation: CniStepObservation): void;
   /** After each look of a sweep: what was settled, by kind, and how much was found and waits for the next look. */
   swept?(look: {
     readonly settled: readonly string[];

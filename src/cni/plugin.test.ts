@@ -4,7 +4,7 @@ import type { Clock } from "../host/clock.ts";
 import { errnoError } from "../host/errno.ts";
 import { type Log, type LogFields, silentLog } from "../observe/log.ts";
 import { hostLinkName } from "./datapath/names.ts";
-import type { CniCallObservation, CniDeps } from "./deps.ts";
+import type { CniCallObservation, CniDeps, CniStepObservation } from "./deps.ts";
 import { createPlugin } from "./plugin.ts";
 
 const network = {
@@ -279,4 +279,19 @@ test("a rollback that fails is told beside the failure that made it necessary", 
   const successor = createPlugin({ deps: node.boot().deps, log: silentLog });
   expect(await successor.call({ env: env("DEL"), stdin })).toMatchObject({ exitCode: 0 });
   expect(node.stateFiles()).toEqual([]);
+});
+
+test("the steps of an ADD and of a DEL are measured one by one", async () => {
+  const steps: string[] = [];
+  const { deps } = nodeWithPod().boot();
+  const observer = {
+    call: () => undefined,
+    step: ({ command, step, ms }: CniStepObservation) => void (ms >= 0 && steps.push(`${command} ${step}`)),
+  };
+  const plugin = createPlugin({ deps: { ...deps, observer }, log: silentLog });
+  for (const command of ["ADD", "DEL"]) await plugin.call({ env: env(command), stdin });
+  expect(steps).toEqual([
+    ...["ADD record", "ADD addresses", "ADD rules", "ADD link", "ADD flows", "ADD commit"],
+    ...["DEL rules", "DEL link", "DEL addresses", "DEL record"],
+  ]);
 });

@@ -3,7 +3,7 @@ import { TrivetError } from "../errors.ts";
 import { clearHostPorts } from "./datapath/clear-ports.ts";
 import { deleteHostLink } from "./datapath/host-link.ts";
 import { hostLinkName, linkMac } from "./datapath/names.ts";
-import type { CniDeps } from "./deps.ts";
+import type { CniDeps, CniStep } from "./deps.ts";
 import { release } from "./ipam/allocate.ts";
 import {
   type Attachment,
@@ -15,6 +15,7 @@ import {
 } from "./state/attachments.ts";
 import { clearStaging, type Staging } from "./state/claim.ts";
 import type { AttachmentKey, NetworkPaths } from "./state/paths.ts";
+import { timed } from "./timed.ts";
 
 type Found = AttachmentRecord | "unreadable" | undefined;
 
@@ -73,7 +74,10 @@ export async function clearAttachment(
 ): Promise<string[]> {
   const found = await readAttachment(deps.files, paths, key);
   const freed = await clearParts(deps, { paths, key, found, fallback });
-  if (found !== undefined) await removeAttachment(deps.files, paths.attachment(key));
+  if (found === undefined) return freed;
+  await timed(deps, { command: "DEL", step: "record" }, () =>
+    removeAttachment(deps.files, paths.attachment(key)),
+  );
   return freed;
 }
 
@@ -84,10 +88,11 @@ interface Parts extends Clearing {
 
 /** All that the record leads to, but not the record. Takes no guard of the record: its caller may hold it. */
 export async function clearParts(deps: CniDeps, { paths, key, found, fallback }: Parts): Promise<string[]> {
-  await clearHostPorts(deps, { paths, key, found });
+  const during = <T>(step: CniStep, work: () => Promise<T>) => timed(deps, { command: "DEL", step }, work);
+  await during("rules", () => clearHostPorts(deps, { paths, key, found }));
   // An address is free only once no route leads to the old pod any more.
-  await deleteHostLink(deps.netlink, hostEndOf(key, found));
-  const freed = await release({ deps, paths, key, found, fallback });
+  await during("link", () => deleteHostLink(deps.netlink, hostEndOf(key, found)));
+  const freed = await during("addresses", () => release({ deps, paths, key, found, fallback }));
   await clearStaging(deps.files, paths, paths.stagingPrefix(key));
   return freed;
 }

@@ -65,7 +65,11 @@ describe("the node's services", () => {
     expect(await csi.call("Probe")).toMatchObject({ ready: { value: true } });
     expect(await isLiveSocket(settings.cni.socket)).toBe(true);
     expect(await get(settings, "/readyz")).toBe("ok\n");
-    expect(await get(settings, "/metrics")).toMatch(/trivet_csi_calls_total\{[^}]*Probe[^}]*\} 1/);
+    const metrics = await get(settings, "/metrics");
+    expect(metrics).toMatch(/trivet_csi_calls_total\{[^}]*Probe[^}]*\} 1/);
+    expect(metrics).toContain('trivet_csi_pool_ready{pool="default"} 1');
+    expect(metrics).toContain('trivet_degraded{what="pool-not-enforced",subject="default"} 1');
+    expect(metrics).toMatch(/trivet_build_info\{version="\d+\.\d+\.\d+"/);
     await services.stop({ timeoutMs: 1_000 });
     expect(await isLiveSocket(settings.csi.endpoint)).toBe(false);
     expect((await readdir(root)).filter((name) => name.endsWith(".sock"))).toEqual([]);

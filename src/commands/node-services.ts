@@ -13,6 +13,7 @@ import { startHealthServer } from "../observe/health.ts";
 import type { Log } from "../observe/log.ts";
 import { createMetrics } from "../observe/metrics.ts";
 import { version } from "../version.ts";
+import { showBuild, showLeases, showRegistration, showStorage } from "./node-metrics.ts";
 import { startNodeNetwork } from "./node-network.ts";
 import type { ServeStorage } from "./storage-socket.ts";
 
@@ -51,6 +52,7 @@ export async function startNodeServices(config: NodeConfig, host: NodeHost, log:
   };
   try {
     // First, so that a probe can see the start itself.
+    showBuild(metrics);
     const health = await startHealthServer({ ...config.healthAddress, metrics, notReady: () => notReady });
     parts.push({ stop: () => health.stop() });
     if (config.csi.enabled) parts.push(await startCsiPart(config, host, { log, metrics }));
@@ -90,6 +92,7 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     copyWaitMs: config.csi.copyWaitSeconds,
     getSnapshot: config.csi.getSnapshot,
   });
+  showStorage(metrics, csi, host.csi.clock);
   const storage = await host.serveStorage?.(config.csi.adminSocket, csi.admin, log.child({ leg: "csi" }));
   const stopCsi = async (timeoutMs: number) => {
     await storage?.stop();
@@ -100,6 +103,7 @@ async function startCsiPart(config: NodeConfig, host: NodeHost, { log, metrics }
     await stopCsi(FAILED_START_STOP_MS);
     throw error;
   });
+  showRegistration(metrics, registration);
   return {
     ready: csi.ready,
     async stop(timeoutMs) {
@@ -128,6 +132,8 @@ async function sandboxesAt(socket: string | undefined) {
 
 async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }: Observers): Promise<Part> {
   const observe = metrics.callObserver("trivet_cni", "CNI calls served by the agent");
+  const step = metrics.steps("trivet_cni_step_duration_seconds", "Steps of CNI calls, in the agent.");
+  showLeases(metrics, host.cni, config.cni.stateDir);
   const swept = metrics.counter(
     "trivet_cni_swept_total",
     "Leftovers of dead pods that were settled.",
@@ -143,6 +149,7 @@ async function startCniPart(config: NodeConfig, host: NodeHost, { log, metrics }
       ...host.cni,
       observer: {
         call: ({ command, code, ms }) => observe({ method: command, code: String(code), durationMs: ms }),
+        step: ({ command, step: name, ms }) => step(command, name, ms),
         swept(look) {
           for (const kind of look.settled) swept(1, kind);
           waiting(look.waiting);

@@ -23,6 +23,38 @@ export interface Metrics {
   gauge(name: string, help: string, label?: string): (value: number, labelValue?: string) => void;
   /** A count that only grows. `name` ends in `_total`. */
   counter(name: string, help: string, label?: string): (by: number, labelValue?: string) => void;
+  /** A count by several labels, each of few values. */
+  counts(
+    name: string,
+    help: string,
+    labels: readonly string[],
+  ): (labels: Readonly<Record<string, string>>) => void;
+  /** Durations by a label of few values. `fromSeconds` is the first bucket's bound; each next one is four times as long. */
+  durations(options: DurationOptions): (labelValue: string, ms: number) => void;
+  /** Values that are looked up when they are scraped, all of them anew. A look that fails shows none. */
+  looked(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    look: () => Promise<readonly Reading[]>,
+  ): void;
+  /** Durations of the steps of calls, by command and step. */
+  steps(name: string, help: string): (command: string, step: string, ms: number) => void;
+}
+
+export interface DurationOptions {
+  /** Ends in `_seconds`. */
+  readonly name: string;
+  readonly help: string;
+  readonly label: string;
+  readonly fromSeconds: number;
+  readonly buckets: number;
+}
+
+/** One value of a metric, with a value for each of its labels. */
+export interface Reading {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
 }
 
 export function createMetrics(): Metrics {
@@ -37,6 +69,35 @@ export function createMetrics(): Metrics {
     counter(name, help, label) {
       const counter = new Counter({ name, help, labelNames: label ? [label] : [], registers: [registry] });
       return (by, labelValue) => counter.inc(label ? { [label]: labelValue ?? "" } : {}, by);
+    },
+    counts(name, help, labelNames) {
+      const counter = new Counter({ name, help, labelNames: [...labelNames], registers: [registry] });
+      return (labels) => counter.inc(labels);
+    },
+    durations({ name, help, label, fromSeconds, buckets }) {
+      const histogram = new Histogram({
+        ...{ name, help, labelNames: [label], registers: [registry] },
+        buckets: Array.from({ length: buckets }, (_, index) =>
+          Number((fromSeconds * 4 ** index).toPrecision(3)),
+        ),
+      });
+      return (labelValue, ms) => histogram.observe({ [label]: labelValue }, ms / 1000);
+    },
+    looked(name, help, labelNames, look) {
+      new Gauge({
+        ...{ name, help, labelNames: [...labelNames], registers: [registry] },
+        async collect() {
+          this.reset();
+          for (const { labels, value } of await look().catch(() => [])) this.set(labels, value);
+        },
+      });
+    },
+    steps(name, help) {
+      const duration = new Histogram({
+        ...{ name, help, labelNames: ["command", "step"], registers: [registry] },
+        buckets: LATENCY_BUCKETS_SECONDS,
+      });
+      return (command, step, ms) => duration.observe({ command, step }, ms / 1000);
     },
     callObserver(name, help) {
       const calls = new Counter({

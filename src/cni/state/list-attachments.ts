@@ -14,6 +14,16 @@ export async function listNetworks({ files, bootId }: Deps, stateDir: string): P
   return entries.flatMap(({ name, kind }) => (kind === "directory" ? [name] : [])).sort();
 }
 
+/** How many addresses are leased, by network: names are counted and nothing is read, so that it may be asked often. */
+export async function countLeases(deps: Deps, stateDir: string): Promise<ReadonlyMap<string, number>> {
+  const counts = new Map<string, number>();
+  for (const network of await listNetworks(deps, stateDir)) {
+    const { leases } = networkPaths(join(stateDir, deps.bootId), network);
+    counts.set(network, (await nullIfAbsent(deps.files.list(leases)))?.length ?? 0);
+  }
+  return counts;
+}
+
 /** Of all networks of this boot. Records that cannot be read are left out. */
 export async function listAttachments(deps: Deps, stateDir: string): Promise<AttachmentRecord[]> {
   const { files, bootId } = deps;

@@ -16,14 +16,28 @@ function problemsOf(text: string, overrides: { path: string; from: string; value
 
 describe("the configuration", () => {
   it("is complete with nothing given", () => {
-    expect(loadConfig(criFileSchema, { overrides: [] })).toEqual({
+    expect(loadConfig(criFileSchema, { overrides: [] })).toMatchObject({
       logLevel: "info",
       cri: {
         listen: "/run/trivet/cri.sock",
         upstream: "/run/containerd/containerd.sock",
+        callLogLevels: { change: "all", poll: { every: 100 } },
+        callLogSlowMs: 1_000,
         drainSeconds: 10_000,
       },
     });
+  });
+
+  it("takes levels of the call log over the defaults, and says what one looks like", () => {
+    const load = (value: unknown) =>
+      loadConfig(criFileSchema, {
+        overrides: [{ path: "cri.callLogLevels", from: "--call-log-level", value }],
+      });
+    expect(load(["poll=errors", "exec=1:5"]).cri.callLogLevels).toMatchObject({
+      ...{ poll: "errors", exec: { every: 5 }, change: "all" },
+    });
+    expect(() => load(["poll=some"])).toThrow("--call-log-level");
+    expect(() => load(["poll=some"])).toThrow("must be CLASS=LEVEL");
   });
 
   it("takes the file over the defaults, and later overrides over the file", () => {

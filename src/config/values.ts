@@ -58,4 +58,15 @@ export const seconds = v.pipe(
   v.transform((value) => Math.round(value * 1000)),
 );
 
+/** A whole number, as such or as text from a flag. */
+export function wholeNumber({ min, max }: { readonly min: number; readonly max: number }) {
+  return v.pipe(
+    v.union([v.number(), v.pipe(text, v.regex(/^\d{1,15}$/), v.transform(Number))], "must be a whole number"),
+    v.check(
+      (value) => Number.isInteger(value) && value >= min && value <= max,
+      `must be a whole number between ${min} and ${max}`,
+    ),
+  );
+}
+
 export const yesNo = v.boolean("must be true or false");

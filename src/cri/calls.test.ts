@@ -57,7 +57,7 @@ describe("a call through the proxy", () => {
   it.each([
     ["RunPodSandbox", true],
     ["CreateContainer", true],
-    ["StartContainer", false],
+    ["StartContainer", true],
     ["ListContainers", false],
     ["MethodOfTomorrow", false],
   ])("holds the request of %s: %s", (method, hold) => {
@@ -81,6 +81,8 @@ describe("a call through the proxy", () => {
         sandboxId: "sandbox-1",
         status: "OK",
         totalMs: 3.25,
+        runtimeMs: 2.25,
+        oursMs: 1,
         heldMs: 0.5,
         requestBytes: 100,
         responseBytes: 10,
@@ -145,7 +147,7 @@ describe("the record", () => {
   });
 
   it("names nobody for a request that it does not know or cannot read", () => {
-    expect(subjectOf("StopContainer", createContainer)).toEqual({});
+    expect(subjectOf("ListContainers", createContainer)).toEqual({});
     expect(subjectOf("CreateContainer", Buffer.from([0xff]))).toEqual({});
   });
 });

@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openLineFile } from "./line-file.ts";
+import { type LineFile, type LineFileOptions, openLineFile } from "./line-file.ts";
 import { type LogFields, silentLog } from "./log.ts";
 
 let directory: string;
@@ -14,10 +14,23 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-function open(target: string) {
+function open(target: string, more: Partial<LineFileOptions> = {}) {
   const say = (message: string, fields?: LogFields) => void said.push({ message, fields });
-  return openLineFile({ target, mode: 0o640, log: { ...silentLog, warn: say, error: say } });
+  return openLineFile({ target, mode: 0o640, log: { ...silentLog, warn: say, error: say }, ...more });
 }
+
+/** Writes one line after the other, each in a write of its own. */
+async function writeOneByOne(file: LineFile, path: string, lines: readonly string[]): Promise<void> {
+  for (const line of lines) {
+    file.write(line);
+    await vi.waitFor(async () => expect(await readFile(path, "utf8")).toContain(`${line}\n`), {
+      interval: 1,
+    });
+  }
+}
+
+const numbered = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => `line ${String(from + index).padStart(3, "0")}`);
 
 describe("lines to a file", () => {
   it("are appended in order, to a file that is made with its directory, not for everyone to read", async () => {
@@ -117,4 +130,95 @@ describe("lines to a file", () => {
       /lines\.open failed on .*file\/lines: (ENOTDIR|EEXIST)/,
     );
   });
+});
+
+describe("a file that is full", () => {
+  const rotation = { maxBytes: 90, keep: 3 };
+  const all = async (path: string) => {
+    const names = [`${path}.3`, `${path}.2`, `${path}.1`, path];
+    const texts = await Promise.all(names.map((name) => readFile(name, "utf8").catch(() => "")));
+    return texts;
+  };
+
+  it("is put aside, and no line is lost but with the oldest file", async () => {
+    const path = join(directory, "lines");
+    const file = await open(path, { rotation });
+    await writeOneByOne(file, path, numbered(0, 60));
+    await file.close();
+    const texts = await all(path);
+    for (const text of texts) expect(Buffer.byteLength(text)).toBeLessThanOrEqual(90);
+    const kept = texts.join("").trimEnd().split("\n");
+    expect(kept).toEqual(numbered(60 - kept.length, 60));
+    expect(kept.length).toBeGreaterThan(30);
+    expect((await readdir(directory)).sort()).toEqual(["lines", "lines.1", "lines.2", "lines.3"]);
+    expect(said).toEqual([]);
+  });
+
+  it("is put aside at once where it was full at the start", async () => {
+    const path = join(directory, "lines");
+    await writeFile(path, `${"x".repeat(200)}\n`);
+    const file = await open(path, { rotation });
+    file.write("new");
+    await file.close();
+    expect(await readFile(path, "utf8")).toBe("new\n");
+    expect((await stat(`${path}.1`)).size).toBe(201);
+  });
+
+  it("leaves what stands behind a gap in the numbers", async () => {
+    const path = join(directory, "lines");
+    await writeFile(path, `${"x".repeat(200)}\n`);
+    await writeFile(`${path}.2`, "older\n");
+    const file = await open(path, { rotation });
+    file.write("new");
+    await file.close();
+    expect(await readFile(`${path}.2`, "utf8")).toBe("older\n");
+    expect(await readFile(path, "utf8")).toBe("new\n");
+  });
+
+  it("is rotated by one of two writers, and neither loses a line", async () => {
+    const path = join(directory, "lines");
+    const many = { rotation: { maxBytes: 600, keep: 9 } };
+    const [one, two] = [await open(path, many), await open(path, many)];
+    const lines = numbered(0, 200);
+    for (const [index, line] of lines.entries()) {
+      (index % 2 === 0 ? one : two).write(line);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    await Promise.all([one.close(), two.close()]);
+    const names = (await readdir(directory)).filter((name) => name.startsWith("lines"));
+    const texts = await Promise.all(names.map((name) => readFile(join(directory, name), "utf8")));
+    expect(texts.join("").trimEnd().split("\n").sort()).toEqual(lines);
+    expect(said).toEqual([]);
+  });
+
+  it("grows on where it cannot be put aside, and the log says so", async () => {
+    const path = join(directory, "lines");
+    await mkdir(`${path}.1/full`, { recursive: true });
+    await mkdir(`${path}.2/full`, { recursive: true });
+    await mkdir(`${path}.3/full`, { recursive: true });
+    const file = await open(path, { rotation });
+    await writeOneByOne(file, path, numbered(0, 30));
+    await file.close();
+    expect(await readFile(path, "utf8")).toBe(`${numbered(0, 30).join("\n")}\n`);
+    expect(said).toHaveLength(1);
+    expect(said[0]?.message).toBe("a full file cannot be put aside: it grows on");
+  });
+
+  it("is none of ours where it is no file", async () => {
+    const file = await open("/dev/null", { rotation: { maxBytes: 1, keep: 1 } });
+    for (const line of numbered(0, 5)) file.write(line);
+    await file.close();
+    expect(said).toEqual([]);
+  });
+});
+
+it("each line that is dropped is told at once", async () => {
+  let lost = 0;
+  const onLost = (lines: number) => {
+    lost += lines;
+  };
+  const file = await open("/dev/full", { onLost });
+  file.write("x");
+  await vi.waitFor(() => expect(lost).toBe(1));
+  await file.close();
 });

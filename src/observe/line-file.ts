@@ -1,14 +1,10 @@
 /**
  * Lines appended to a file or to stdout. Nobody waits for a write: what comes meanwhile goes with the next one. A
  * full disk or a reader that is gone costs lines, never memory, and never the process: what cannot be written is
- * dropped, and the log says so once. A file that was rotated away is followed to its new self.
+ * dropped, and the log says so once.
  */
-import { write } from "node:fs";
-import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
-import { dirname } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
 import { fromNodeError } from "../host/errno.ts";
+import { AppendedFile, type Rotation, writeAll } from "./appended-file.ts";
 import type { Log } from "./log.ts";
 
 export interface LineFile {
@@ -23,84 +19,20 @@ export interface LineFileOptions {
   readonly target: string;
   /** Of the file, where it has to be made. */
   readonly mode: number;
+  /** Without it the file grows on until somebody else puts it aside. */
+  readonly rotation?: Rotation;
   readonly log: Log;
+  /** Told of each line that is dropped, at once. */
+  readonly onLost?: (lines: number) => void;
 }
 
 const STDOUT = 1;
-const NEWLINE = 10;
 /** What may wait for a slow disk, in bytes of text: some ten thousand records. */
 const MAX_PENDING = 4 << 20;
-/** How often the path is looked at: a rotation between two looks goes on for that long in the old file. */
-const LOOK_EVERY_MS = 1_000;
-const BUSY_PIPE_MS = 10;
-
-const writeTo = promisify(write);
-
-async function writeAll(fd: number, data: Buffer): Promise<void> {
-  for (let offset = 0; offset < data.length; ) {
-    try {
-      offset += (await writeTo(fd, data, offset, data.length - offset)).bytesWritten;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-      await delay(BUSY_PIPE_MS);
-    }
-  }
-}
 
 interface Destination {
   write(data: Buffer): Promise<void>;
   close(): Promise<void>;
-}
-
-/** The file at a path, whichever file that is by now. After a failure the next write opens it again. */
-class AppendedFile implements Destination {
-  readonly #path: string;
-  readonly #mode: number;
-  #handle: FileHandle | undefined;
-  #inode = 0;
-  #lookAgainMs = 0;
-
-  constructor(path: string, mode: number) {
-    this.#path = path;
-    this.#mode = mode;
-  }
-
-  async open(): Promise<FileHandle> {
-    await mkdir(dirname(this.#path), { recursive: true });
-    this.#handle = await open(this.#path, "a+", this.#mode);
-    const { size, ino } = await this.#handle.stat();
-    this.#inode = ino;
-    this.#lookAgainMs = performance.now() + LOOK_EVERY_MS;
-    // A write that a full disk or a kill cut short left half a line: ours must not continue it.
-    const last = Buffer.alloc(1, NEWLINE);
-    if (size > 0) await this.#handle.read(last, 0, 1, size - 1);
-    if (last[0] !== NEWLINE) await this.#handle.write("\n");
-    return this.#handle;
-  }
-
-  async write(data: Buffer): Promise<void> {
-    try {
-      if (await this.#wasRotated()) await this.close();
-      const handle = this.#handle ?? (await this.open());
-      await writeAll(handle.fd, data);
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
-  }
-
-  async #wasRotated(): Promise<boolean> {
-    if (!this.#handle || performance.now() < this.#lookAgainMs) return false;
-    this.#lookAgainMs = performance.now() + LOOK_EVERY_MS;
-    const present = await stat(this.#path).catch(() => undefined);
-    return present?.ino !== this.#inode;
-  }
-
-  async close(): Promise<void> {
-    const handle = this.#handle;
-    this.#handle = undefined;
-    await handle?.close().catch(() => undefined);
-  }
 }
 
 class QueuedLines implements LineFile {
@@ -112,16 +44,18 @@ class QueuedLines implements LineFile {
   #writing: Promise<void> | undefined;
   #failing = false;
   #lost = 0;
+  readonly #onLost: ((lines: number) => void) | undefined;
 
-  constructor(destination: Destination, { target, log }: LineFileOptions) {
+  constructor(destination: Destination, { target, log, onLost }: LineFileOptions) {
     this.#destination = destination;
     this.#target = target;
     this.#log = log;
+    this.#onLost = onLost;
   }
 
   write(line: string): void {
     if (this.#pendingSize + line.length > MAX_PENDING) {
-      this.#lost += 1;
+      this.#lose(1);
       return;
     }
     this.#pending.push(line);
@@ -150,8 +84,13 @@ class QueuedLines implements LineFile {
     this.#writing = undefined;
   }
 
-  reportFailure(error: unknown, lines: number): void {
+  #lose(lines: number): void {
     this.#lost += lines;
+    if (lines > 0) this.#onLost?.(lines);
+  }
+
+  reportFailure(error: unknown, lines: number): void {
+    this.#lose(lines);
     if (this.#failing) return;
     this.#failing = true;
     const { message } = fromNodeError(error, "lines.write", this.#target);
@@ -174,7 +113,8 @@ const stdout: Destination = { write: (data) => writeAll(STDOUT, data), close: as
  */
 export async function openLineFile(options: LineFileOptions): Promise<LineFile> {
   if (options.target === "-") return new QueuedLines(stdout, options);
-  const file = new AppendedFile(options.target, options.mode);
+  const { target: path, mode, rotation, log } = options;
+  const file = new AppendedFile({ path, mode, log, ...(rotation && { rotation }) });
   const lines = new QueuedLines(file, options);
   try {
     await file.open();

@@ -13,6 +13,7 @@ import {
   readContainerList,
   readCreateContainer,
   readListedPod,
+  readMadeId,
   readPodList,
   readRemovedId,
   readRunPodSandbox,
@@ -28,9 +29,11 @@ export interface PodIndex {
   /** Whether `learn` wants the response of this method, and its request. Cheap: asked at the headers of each call. */
   wants(method: string): { readonly request: boolean; readonly response: boolean };
   /**
-   * Takes the messages of a call that ended with OK: the request as the runtime got it, and the response, both without gRPC's
-   * prefix and uncompressed. What cannot be read is ignored.
+   * Takes a request, as the runtime gets it, and returns what is to be called with the response when the call ended with OK.
+   * Both without gRPC's prefix and uncompressed; of the request nothing is kept but facts. What cannot be read is ignored.
    */
+  follow(method: string, request: Uint8Array | undefined): (response: Uint8Array | undefined) => void;
+  /** The same for a call that is over. */
   learn(method: string, request: Uint8Array | undefined, response: Uint8Array | undefined): void;
   /**
    * What is known, or else what the runtime says: undefined where it does not know the id either. One question at a time for
@@ -120,39 +123,63 @@ class LearnedIndex implements PodIndex {
   }
 
   learn(method: string, request: Uint8Array | undefined, response: Uint8Array | undefined): void {
-    try {
-      this.#learn(method, request, response);
-    } catch {
-      // The runtime or a client wrote what we cannot read. We know nothing then, as before.
+    this.follow(method, request)(response);
+  }
+
+  follow(method: string, request: Uint8Array | undefined): (response: Uint8Array | undefined) => void {
+    const learned = tolerant(() => request && this.#readRequest(method, request));
+    return (response) => {
+      tolerant(() => (learned ? learned(response) : response && this.#readAnswer(method, response)));
+    };
+  }
+
+  /** What is to be done when a call that makes or removes something has ended well. */
+  #readRequest(
+    method: string,
+    request: Uint8Array,
+  ): ((response: Uint8Array | undefined) => void) | undefined {
+    switch (method) {
+      case "RunPodSandbox": {
+        const pod = readRunPodSandbox(request);
+        return (response) => pod && response && this.#keepPod({ ...pod, sandboxId: readMadeId(response) });
+      }
+      case "CreateContainer": {
+        const entry = readCreateContainer(request);
+        return (response) => response && this.#keepContainer({ ...entry, containerId: readMadeId(response) });
+      }
+      case "RemovePodSandbox": {
+        const id = readRemovedId(request);
+        return () => this.#pods.delete(id);
+      }
+      case "RemoveContainer": {
+        const id = readRemovedId(request);
+        return () => this.#containers.delete(id);
+      }
+      default:
+        return undefined;
     }
   }
 
-  #learn(method: string, request: Uint8Array | undefined, response: Uint8Array | undefined): void {
-    if (method === "RunPodSandbox" && request && response)
-      this.#keepPod(readRunPodSandbox(request, response));
-    if (method === "CreateContainer" && request && response)
-      this.#keepContainer(readCreateContainer(request, response));
-    if (method === "PodSandboxStatus" && response) this.#keepPod(readPodStatus(response));
-    if (method === "ListPodSandbox" && response) {
+  #readAnswer(method: string, response: Uint8Array): void {
+    if (method === "PodSandboxStatus") this.#keepPod(readPodStatus(response));
+    if (method === "ListPodSandbox") {
       for (const pod of readPodList(response)) this.#keepPod(pod);
       countDown(this.#unknown.sandbox);
     }
-    if (method === "ListContainers" && response) {
+    if (method === "ListContainers") {
       for (const entry of readContainerList(response)) this.#keepContainer(entry);
       countDown(this.#unknown.container);
     }
-    if (method === "RemovePodSandbox" && request) this.#pods.delete(readRemovedId(request));
-    if (method === "RemoveContainer" && request) this.#containers.delete(readRemovedId(request));
   }
 
   #keepPod(pod: PodFacts | undefined): void {
-    if (!pod) return;
+    if (!pod || pod.sandboxId === "") return;
     this.#pods.set(pod.sandboxId, pod);
     this.#unknown.sandbox.delete(pod.sandboxId);
   }
 
-  #keepContainer(entry: ContainerEntry | undefined): void {
-    if (!entry) return;
+  #keepContainer(entry: ContainerEntry): void {
+    if (entry.containerId === "") return;
     this.#containers.set(entry.containerId, entry);
     this.#unknown.container.delete(entry.containerId);
   }
@@ -208,6 +235,15 @@ function pick<T>(found: readonly T[], idOf: (item: T) => string, id: string): T 
   if (exact) return exact;
   const [only, ...others] = found.filter((item) => idOf(item).startsWith(id));
   return others.length === 0 ? only : undefined;
+}
+
+/** The runtime or a client wrote what we cannot read: we know nothing then, as before. */
+function tolerant<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
 }
 
 function countDown(unknown: Map<string, number>): void {

@@ -23,6 +23,10 @@ describe("the field numbers of facts", () => {
     expect(root.lookupType(`runtime.v1.${message}`).fields[name]?.id).toBe(fields.RemoveRequest.id);
   });
 
+  it("have the id of what was made in the one field of both answers", () => {
+    expect(fields.CreateContainerResponse.containerId).toBe(fields.RunPodSandboxResponse.podSandboxId);
+  });
+
   it("ask a list for one id by the same number in both requests", () => {
     for (const message of ["ListPodSandboxRequest", "ListContainersRequest"]) {
       expect(root.lookupType(`runtime.v1.${message}`).fields.filter?.id).toBe(1);

@@ -87,14 +87,18 @@ export function readListedPod(
   return sandboxId === "" ? undefined : readPod(message, where, { sandboxId });
 }
 
-/** What a RunPodSandbox has made. */
-export function readRunPodSandbox(request: Uint8Array, response: Uint8Array): PodFacts | undefined {
-  const sandboxId = nameAt(new MessageReader(response), [fields.RunPodSandboxResponse.podSandboxId]);
+/** What a RunPodSandbox is to make; its id is in the answer. */
+export function readRunPodSandbox(request: Uint8Array): PodFacts | undefined {
   const reader = new MessageReader(request);
   const config = reader.submessage([fields.RunPodSandboxRequest.config]);
-  if (sandboxId === "" || !config) return undefined;
-  const pod = readPod(config, fields.PodSandboxConfig, { sandboxId });
+  if (!config) return undefined;
+  const pod = readPod(config, fields.PodSandboxConfig, { sandboxId: "" });
   return { ...pod, runtimeHandler: nameAt(reader, [fields.RunPodSandboxRequest.runtimeHandler]) };
+}
+
+/** The id in the answer of a RunPodSandbox or of a CreateContainer: both have it as their only field. */
+export function readMadeId(response: Uint8Array): string {
+  return nameAt(new MessageReader(response), [fields.RunPodSandboxResponse.podSandboxId]);
 }
 
 function imageAt(reader: MessageReader, path: readonly number[]): string {
@@ -103,14 +107,12 @@ function imageAt(reader: MessageReader, path: readonly number[]): string {
   return nameAt(reader, [...path, userSpecifiedImage]) || nameAt(reader, [...path, image]);
 }
 
-/** What a CreateContainer has made. */
-export function readCreateContainer(request: Uint8Array, response: Uint8Array): ContainerEntry | undefined {
-  const containerId = nameAt(new MessageReader(response), [fields.CreateContainerResponse.containerId]);
-  if (containerId === "") return undefined;
+/** What a CreateContainer is to make; its id is in the answer. */
+export function readCreateContainer(request: Uint8Array): ContainerEntry {
   const reader = new MessageReader(request);
   const { podSandboxId, config } = fields.CreateContainerRequest;
   return {
-    containerId,
+    containerId: "",
     sandboxId: nameAt(reader, [podSandboxId]),
     name: nameAt(reader, [config, fields.ContainerConfig.metadata, fields.ContainerMetadata.name]),
     image: imageAt(reader, [config, fields.ContainerConfig.image]),

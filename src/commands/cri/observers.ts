@@ -1,0 +1,79 @@
+/** Who is told of calls in the process of `trivet cri`: the call log, and metrics where they are asked for. */
+import type { CriConfig } from "../../config/cri.ts";
+import type { PodIndex } from "../../cri/pods/pod-index.ts";
+import type { CallWatchOptions } from "../../cri/record/call-watch.ts";
+import { createSkew } from "../../cri/record/skew.ts";
+import type { ProxyStats } from "../../cri/tap/proxy.ts";
+import type { Log } from "../../observe/log.ts";
+import { openCallLog } from "../call-log.ts";
+import type { CriMetrics } from "./metrics.ts";
+
+export interface CriObservers {
+  /** For `createCalls`. */
+  readonly watch: CallWatchOptions;
+  reloaded(what: "policies" | "process", result: "ok" | "failed"): void;
+  stop(): Promise<void>;
+}
+
+export interface ObserverDeps {
+  readonly config: CriConfig;
+  readonly log: Log;
+  readonly pods: PodIndex;
+  /** The tap's, once there is one. */
+  readonly stats: () => ProxyStats | undefined;
+}
+
+interface ServedMetrics {
+  readonly cri: CriMetrics;
+  stop(): Promise<void>;
+}
+
+async function serveMetrics({ config, log, pods, stats }: ObserverDeps): Promise<ServedMetrics | undefined> {
+  if (!config.metricsAddress) return undefined;
+  // Loaded on demand: the library is a quarter of the memory of this process.
+  const [{ createMetrics }, { startHealthServer }, { createCriMetrics }] = await Promise.all([
+    import("../../observe/metrics.ts"),
+    import("../../observe/health.ts"),
+    import("./metrics.ts"),
+  ]);
+  const metrics = createMetrics();
+  const none = { connections: 0, streams: 0, heldBytes: 0 };
+  const cri = createCriMetrics(metrics, () => ({ ...(stats() ?? none), known: pods.size }));
+  const health = await startHealthServer({ ...config.metricsAddress, metrics, notReady: () => undefined });
+  log.info("serving metrics", { host: config.metricsAddress.host, port: health.port });
+  return { cri, stop: health.stop };
+}
+
+const MEBIBYTE = 1 << 20;
+
+/** Throws where the call log cannot be opened or the address of the metrics is taken. */
+export async function startObservers(deps: ObserverDeps): Promise<CriObservers> {
+  const { config, log, pods } = deps;
+  let served: ServedMetrics | undefined;
+  const callLog = await openCallLog({
+    target: config.callLog,
+    levels: config.callLogLevels,
+    slowMs: config.callLogSlowMs,
+    rotation: { maxBytes: config.callLogMaxMebibytes * MEBIBYTE, keep: config.callLogKeep },
+    log,
+    onLost: (records) => served?.cri.lost(records),
+  });
+  served = await serveMetrics(deps);
+  const metrics = served?.cri;
+  return {
+    watch: {
+      pods,
+      nowMs: () => Date.now(),
+      record(record) {
+        callLog.write(record);
+        metrics?.record(record);
+      },
+      ...(metrics && { skew: createSkew({ onField: metrics.unknownField }) }),
+    },
+    reloaded: (what, result) => metrics?.reloaded(what, result),
+    async stop() {
+      await served?.stop();
+      await callLog.close();
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * Takes secrets out of text that a policy made: its author may have put a field of the request into a message. What the
+ * descriptors mark in that request must not be in the record, in whatever sentence it stands.
+ */
+import { messageType } from "../wire/descriptors.ts";
+import { FieldWalk, MessageReader, wireType } from "../wire/fields.ts";
+import { isSecretKey, REDACTED } from "../wire/redaction.ts";
+
+/** Shorter values are in every sentence: `1`, `yes`. */
+const MIN_SECRET_LENGTH = 4;
+const MAX_SECRETS = 1_000;
+const MAX_DEPTH = 16;
+/** Of a text in the record. */
+const MAX_TEXT_LENGTH = 1_024;
+
+/** The text without any value of the request (a message of this type) that must not be shown; cut where it is long. */
+export function scrubText(text: string, name: string, request: Uint8Array): string {
+  const secrets = new Set<string>();
+  try {
+    collect(name, Buffer.from(request.buffer, request.byteOffset, request.byteLength), secrets, 0);
+  } catch {
+    // We do not know what is in it, so nothing that may come of it is shown.
+    return REDACTED;
+  }
+  let scrubbed = text;
+  // The longest first: one may be the beginning of another.
+  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
+    // As it is, and as a message that quotes it would have it.
+    scrubbed = scrubbed
+      .replaceAll(secret, REDACTED)
+      .replaceAll(JSON.stringify(secret).slice(1, -1), REDACTED);
+  }
+  return scrubbed.slice(0, MAX_TEXT_LENGTH);
+}
+
+function collect(name: string, message: Buffer, secrets: Set<string>, depth: number): void {
+  const { byNumber } = messageType(name);
+  const walk = new FieldWalk(message);
+  while (walk.next()) {
+    const field = byNumber.get(walk.number);
+    if (!field || walk.type !== wireType.bytes) continue;
+    const value = message.subarray(walk.valueStart, walk.end);
+    if (field.map) {
+      const entry = new MessageReader(value);
+      if (field.redact || isSecretKey(entry.text([1]))) add(secrets, entry.text([2]));
+    } else if (field.message !== undefined) {
+      if (depth < MAX_DEPTH) collect(field.message, value, secrets, depth + 1);
+    } else if (field.redact) add(secrets, value.toString("utf8"));
+  }
+}
+
+function add(secrets: Set<string>, value: string): void {
+  if (value.length < MIN_SECRET_LENGTH) return;
+  if (secrets.size >= MAX_SECRETS) throw new RangeError("too many values to look for");
+  secrets.add(value);
+}

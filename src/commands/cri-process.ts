@@ -1,19 +1,28 @@
 /** The process of `trivet cri`: socket, tap, policies, record. It loads nothing of the other legs. */
-import { createServer } from "node:net";
 import type { CriConfig } from "../config/cri.ts";
 import { createCalls } from "../cri/calls.ts";
 import { createPodIndex } from "../cri/pods/pod-index.ts";
 import { createRuntimeClient } from "../cri/pods/runtime-client.ts";
 import type { RuntimePolicy } from "../cri/policy/schema.ts";
+import { restrictListeners } from "../cri/serve/listener-hooks.ts";
+import { allowedPaths } from "../cri/serve/methods.ts";
 import { createProxy } from "../cri/tap/proxy.ts";
-import { listenUnix } from "../host/unix-socket.ts";
-import { createLog, type LogLevel } from "../observe/log.ts";
-import { startObservers } from "./cri/observers.ts";
+import { createServiceNotifier } from "../host/service-notify.ts";
+import { createLog, type Log, type LogLevel } from "../observe/log.ts";
+import { version } from "../version.ts";
+import { Listeners, listenerSpecs } from "./cri/listeners.ts";
+import { type CriObservers, startObservers } from "./cri/observers.ts";
+import { controlSocketPath, serveControl } from "./cri/reload-control.ts";
+import { ReloadService } from "./cri/reload-service.ts";
+import { type Beginning, inheritListeners, NameTakeOver, openPatiently } from "./cri/start.ts";
 import { endOnSignals } from "./life-cycle.ts";
 import { readPolicyDirectory } from "./policy-directory.ts";
 
-/** Resolves when the socket accepts; the process then lives until a signal ends it. */
-export async function runCri(config: CriConfig, logLevel: LogLevel): Promise<void> {
+/** A process that only ends its calls is in nobody's way for long, once it is told to end. */
+const LEAVING_DRAIN_MS = 2_000;
+
+/** Resolves when the sockets accept; the process then lives until a signal or a reload ends it. */
+export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: Beginning): Promise<void> {
   const log = createLog("cri", logLevel);
   const policies: readonly RuntimePolicy[] = config.policyDir
     ? await readPolicyDirectory(config.policyDir)
@@ -22,29 +31,113 @@ export async function runCri(config: CriConfig, logLevel: LogLevel): Promise<voi
   const pods = createPodIndex({ ask: runtime.ask });
   let proxy: ReturnType<typeof createProxy> | undefined;
   const observers = await startObservers({ config, log, pods, stats: () => proxy?.stats() });
-  proxy = createProxy({
-    upstreamPath: config.upstream,
-    hooks: createCalls({ policies, ...observers.watch }),
+  const calls = createCalls({ policies, ...observers.watch });
+  const rules = config.listeners.map(({ name, methods }) => ({ name, paths: allowedPaths(methods) }));
+  const tap = createProxy({ upstreamPath: config.upstream, hooks: restrictListeners(calls, rules), log });
+  proxy = tap;
+  const listeners = await openListeners(config, { beginning, log, tap });
+  const notify = createServiceNotifier(process.env);
+  const service = new ReloadService({
+    version,
     log,
+    tap,
+    listeners,
+    notify,
+    addresses: { open: observers.openAddress, close: observers.closeAddress },
+    reloadPolicies: async () => "the policies are read at the start and at a reload",
+    onReload: (result) => observers.reloaded("process", result),
+    handOverMs: config.handOverSeconds,
+    end: () => void observers.stop().finally(() => process.exit(0)),
   });
-  const server = createServer({ allowHalfOpen: true }, (client) => proxy.accept(client));
-  const published = await listenUnix(server, config.listen);
+  await begin(config, beginning, { log, listeners, observers, service });
+  // Whoever waits for us is told only now that all is there.
+  await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
+  beginning.predecessor?.serving();
   log.info("ready", {
     listen: config.listen,
     upstream: config.upstream,
     policies: policies.map(({ name }) => name),
+    listeners: listeners.open.map(({ name }) => name),
   });
+  reloadOnSignals(service, log);
   endOnSignals({
     log,
     // A little more than the drain itself, which ends by its own bound.
     timeoutMs: config.drainSeconds + 1_000,
     async stop() {
-      await published.withdraw();
-      server.close();
-      await proxy.drain({ timeoutMs: config.drainSeconds });
-      proxy.close();
+      await service.abandon();
+      const timeoutMs = service.leaving
+        ? Math.min(config.drainSeconds, LEAVING_DRAIN_MS)
+        : config.drainSeconds;
+      if (!service.leaving) {
+        notify({ STOPPING: 1 }).catch(() => undefined);
+        await listeners.close();
+        await service.control?.stop();
+      }
+      await tap.drain({ timeoutMs });
+      tap.close();
       runtime.close();
       await observers.stop();
     },
   });
+}
+
+async function openListeners(
+  config: CriConfig,
+  { beginning, log, tap }: { beginning: Beginning; log: Log; tap: ReturnType<typeof createProxy> },
+): Promise<Listeners> {
+  const specs = await listenerSpecs(config);
+  const names = specs.map(({ name }) => name);
+  return Listeners.create({
+    specs,
+    inherited: await inheritListeners(beginning, names),
+    accept: (client, listener) => tap.accept(client, { listener }),
+    log,
+  });
+}
+
+interface Parts {
+  readonly log: Log;
+  readonly listeners: Listeners;
+  readonly observers: CriObservers;
+  readonly service: ReloadService;
+}
+
+/** Comes to serve, in the way that this process was started for. */
+async function begin(
+  { listen }: CriConfig,
+  { predecessor, takeOver }: Beginning,
+  { log, listeners, observers, service }: Parts,
+): Promise<void> {
+  const control = async (inPlace: boolean) => {
+    service.control = await serveControl(controlSocketPath(listen), service, { inPlace });
+  };
+  if (predecessor) {
+    predecessor.prepared({ version, kept: listeners.kept });
+    if ((await predecessor.turn()) === "gone") log.warn("the process that served is gone: taking over");
+    await openPatiently(observers.openAddress);
+    await listeners.listen();
+    return control(true);
+  }
+  if (takeOver) {
+    const taken = await new NameTakeOver(listen, { listeners, log }).run();
+    await control(taken);
+    // Nobody else serves any more: calls must not be lost for the sake of the metrics.
+    return openPatiently(observers.openAddress).catch((error: unknown) =>
+      log.error("the metrics are not served", { error: String(error) }),
+    );
+  }
+  await observers.openAddress();
+  await listeners.listen();
+  await control(false);
+}
+
+/** Both say in the log how it went; `trivet cri reload` says it to whoever asks. */
+function reloadOnSignals(service: ReloadService, log: Log): void {
+  const report = (error: unknown) =>
+    log.error("reload", { error: error instanceof Error ? error.message : String(error) });
+  process.on("SIGHUP", () => {
+    service.reloadPolicies().then((message) => log.info("SIGHUP", { message }), report);
+  });
+  process.on("SIGUSR2", () => void service.reload().catch(report));
 }

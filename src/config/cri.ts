@@ -1,28 +1,39 @@
 /** The settings of `trivet cri`: the section `cri` of the file. */
 import * as v from "valibot";
-import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress } from "./values.ts";
+import { callLogEntries } from "./cri-call-log.ts";
+import { listenersSchema } from "./cri-listeners.ts";
+import { absolutePath, logLevel, seconds, tcpAddress, unixAddress } from "./values.ts";
 
 /** Where the runtime listens unless told otherwise: containerd's own default. */
 export const defaultUpstream = "unix:///run/containerd/containerd.sock";
 export const defaultListen = "unix:///run/trivet/cri.sock";
 // A kubelet that restarts its connections needs a moment; unit files kill after 90 s.
 const DEFAULT_DRAIN_SECONDS = 10;
+// An event stream, a pull or a stop with a long grace period may go on for long after a reload; each reload keeps one more
+// process for it.
+const DEFAULT_HAND_OVER_SECONDS = 600;
 
-export const criSchema = v.strictObject({
+const criEntries = v.strictObject({
   listen: v.optional(unixAddress, defaultListen),
   upstream: v.optional(unixAddress, defaultUpstream),
   /** A directory of policy files; without it no call is changed. */
   policyDir: v.optional(absolutePath),
-  /** A file, or `-` for stdout. Without it the calls go to the log, at a level each. */
-  callLog: v.optional(
-    v.pipe(
-      text,
-      v.check((value) => value === "-" || value.startsWith("/"), "must be an absolute path, or - for stdout"),
-    ),
-  ),
+  ...callLogEntries,
   metricsAddress: v.optional(tcpAddress),
   drainSeconds: v.optional(seconds, DEFAULT_DRAIN_SECONDS),
+  /** How long calls that were open at a reload may go on in the process that served before. */
+  handOverSeconds: v.optional(seconds, DEFAULT_HAND_OVER_SECONDS),
+  /** More sockets, each for some methods only. */
+  listeners: v.optional(listenersSchema, []),
 });
+
+export const criSchema = v.pipe(
+  criEntries,
+  v.check(
+    ({ listen, listeners }) => listeners.every((listener) => listener.listen !== listen),
+    "no listener may have the path of cri.listen, which serves all methods",
+  ),
+);
 
 /** The whole file as `trivet cri` reads it: the other sections are the business of the other verbs. */
 export const criFileSchema = v.strictObject({
@@ -32,3 +43,4 @@ export const criFileSchema = v.strictObject({
 });
 
 export type CriConfig = v.InferOutput<typeof criSchema>;
+export type { CriListenerConfig } from "./cri-listeners.ts";

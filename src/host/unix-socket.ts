@@ -66,7 +66,7 @@ export function isLiveSocket(path: string): Promise<boolean> {
 export async function publishSocket(path: string, access: SocketAccess = {}): Promise<PublishedSocket> {
   const own = privateSocketPath(path);
   try {
-    await restrict(own, access);
+    await restrictSocket(own, access);
     const { ino } = await lstat(own);
     await claimName(own, path);
     await unlink(own);
@@ -77,8 +77,8 @@ export async function publishSocket(path: string, access: SocketAccess = {}): Pr
   }
 }
 
-/** Sets the group before the mode: there is no moment at which somebody else could open it. */
-async function restrict(own: string, { mode = SOCKET_MODE, gid }: SocketAccess): Promise<void> {
+/** Sets who may open a socket file; the group before the mode: there is no moment at which somebody else could open it. */
+export async function restrictSocket(own: string, { mode = SOCKET_MODE, gid }: SocketAccess): Promise<void> {
   await chmod(own, SOCKET_MODE);
   if (gid !== undefined) await chown(own, -1, gid);
   if (mode !== SOCKET_MODE) await chmod(own, mode);
@@ -148,7 +148,7 @@ export async function bindPrivately(
         resolve();
       });
     });
-    await restrict(own, access);
+    await restrictSocket(own, access);
     return own;
   } catch (error) {
     if (server.listening) server.close();

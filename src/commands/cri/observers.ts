@@ -4,6 +4,7 @@ import type { PodIndex } from "../../cri/pods/pod-index.ts";
 import type { CallWatchOptions } from "../../cri/record/call-watch.ts";
 import { createSkew } from "../../cri/record/skew.ts";
 import type { ProxyStats } from "../../cri/tap/proxy.ts";
+import type { HealthServer } from "../../observe/health.ts";
 import type { Log } from "../../observe/log.ts";
 import { openCallLog } from "../call-log.ts";
 import type { CriMetrics } from "./metrics.ts";
@@ -12,6 +13,12 @@ export interface CriObservers {
   /** For `createCalls`. */
   readonly watch: CallWatchOptions;
   reloaded(what: "policies" | "process", result: "ok" | "failed"): void;
+  /**
+   * Serves the metrics where they are wanted. Apart from the start, since only one process has their port, which goes from one
+   * to the next in a reload. Throws where the address is taken.
+   */
+  openAddress(): Promise<void>;
+  closeAddress(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -25,11 +32,17 @@ export interface ObserverDeps {
 
 interface ServedMetrics {
   readonly cri: CriMetrics;
-  stop(): Promise<void>;
+  open(): Promise<void>;
+  close(): Promise<void>;
 }
 
-async function serveMetrics({ config, log, pods, stats }: ObserverDeps): Promise<ServedMetrics | undefined> {
-  if (!config.metricsAddress) return undefined;
+async function prepareMetrics({
+  config: { metricsAddress },
+  log,
+  pods,
+  stats,
+}: ObserverDeps): Promise<ServedMetrics | undefined> {
+  if (!metricsAddress) return undefined;
   // Loaded on demand: the library is a quarter of the memory of this process.
   const [{ createMetrics }, { startHealthServer }, { createCriMetrics }] = await Promise.all([
     import("../../observe/metrics.ts"),
@@ -39,14 +52,24 @@ async function serveMetrics({ config, log, pods, stats }: ObserverDeps): Promise
   const metrics = createMetrics();
   const none = { connections: 0, streams: 0, heldBytes: 0 };
   const cri = createCriMetrics(metrics, () => ({ ...(stats() ?? none), known: pods.size }));
-  const health = await startHealthServer({ ...config.metricsAddress, metrics, notReady: () => undefined });
-  log.info("serving metrics", { host: config.metricsAddress.host, port: health.port });
-  return { cri, stop: health.stop };
+  let health: HealthServer | undefined;
+  return {
+    cri,
+    async open() {
+      health = await startHealthServer({ ...metricsAddress, metrics, notReady: () => undefined });
+      log.info("serving metrics", { host: metricsAddress.host, port: health.port });
+    },
+    async close() {
+      const open = health;
+      health = undefined;
+      await open?.stop();
+    },
+  };
 }
 
 const MEBIBYTE = 1 << 20;
 
-/** Throws where the call log cannot be opened or the address of the metrics is taken. */
+/** Throws where the call log cannot be opened. The metrics are not served yet. */
 export async function startObservers(deps: ObserverDeps): Promise<CriObservers> {
   const { config, log, pods } = deps;
   let served: ServedMetrics | undefined;
@@ -58,7 +81,7 @@ export async function startObservers(deps: ObserverDeps): Promise<CriObservers> 
     log,
     onLost: (records) => served?.cri.lost(records),
   });
-  served = await serveMetrics(deps);
+  served = await prepareMetrics(deps);
   const metrics = served?.cri;
   return {
     watch: {
@@ -71,8 +94,10 @@ export async function startObservers(deps: ObserverDeps): Promise<CriObservers> 
       ...(metrics && { skew: createSkew({ onField: metrics.unknownField }) }),
     },
     reloaded: (what, result) => metrics?.reloaded(what, result),
+    openAddress: async () => served?.open(),
+    closeAddress: async () => served?.close(),
     async stop() {
-      await served?.stop();
+      await served?.close();
       await callLog.close();
     },
   };

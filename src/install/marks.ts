@@ -8,7 +8,7 @@ import { ensureDirectory, type Files, replaceFile } from "../host/files.ts";
 import { isGone } from "./directories.ts";
 import { ifThere } from "./state.ts";
 
-export type MarkName = "kubelet-restart" | "kubelet-pending";
+export type MarkName = "kubelet-restart" | "kubelet-pending" | "kubelet-wiring" | "kubelet-guard";
 
 const directoryOf = (stateDir: string) => join(stateDir, "install", "marks");
 

@@ -236,6 +236,16 @@ describe("the check", () => {
     ]);
   });
 
+  it("lets the proxy load one file that has native code, and only when it is needed", () => {
+    const file = (source: string) => opening + source;
+    const native = ["src/host/peer-credentials.ts", file('import { x } from "./syscall.ts";')] as const;
+    const check = (verb: string) => checkTree(new Map([["src/commands/cri.ts", file(verb)], native]));
+    expect(check('const p = await import("../host/peer-credentials.ts");')).toEqual([]);
+    expect(check('import { p } from "../host/peer-credentials.ts";')).toEqual([
+      expect.stringContaining("src/commands/cri.ts: loads src/host/peer-credentials.ts at once"),
+    ]);
+  });
+
   it("reads every form of import", () => {
     const source = [
       'import a, { b as c, type D } from "./x.ts";',
@@ -250,7 +260,7 @@ describe("the check", () => {
       { target: "pkg", typeOnly: true, values: [] },
       { target: "@scope/pkg/sub", typeOnly: true, values: [] },
       { target: "node:fs", typeOnly: false, values: ["*"] },
-      { target: "src/csi/lazy.ts", typeOnly: false, values: ["*"] },
+      { target: "src/csi/lazy.ts", typeOnly: false, values: ["*"], dynamic: true },
     ]);
   });
 });

@@ -7,6 +7,7 @@ import {
   emptyNames,
   type Folder,
   folders,
+  lazyFromCri,
   MAX_LINES,
   packages,
   processEdges,
@@ -59,6 +60,8 @@ function checkFile(path: string, source: string, report: Report): void {
 
 function checkImport(path: string, found: Import, report: Report): void {
   const { target } = found;
+  const isEager = !found.typeOnly && !found.dynamic;
+  if (isEager && target in lazyFromCri) report(`loads ${target} at once: ${lazyFromCri[target]}`);
   if (target.startsWith("src/") || target.startsWith("test/")) checkEdge(path, found, report);
   else if (target.startsWith("node:")) checkNodeModule(path, found, report);
   else checkPackage(path, found, report);
@@ -116,7 +119,7 @@ function checkProxy(tree: Tree): string[] {
   for (const path of tree.keys()) {
     const isVerb = path === "src/commands/cri.ts";
     if (isTest(path) || !(isVerb || path.startsWith("src/cri/"))) continue;
-    for (const [target, way] of reach(tree, path)) {
+    for (const [target, way] of reach(tree, path, Object.keys(lazyFromCri))) {
       const outside =
         target.startsWith("src/") && !["cri", "errors", "observe"].includes(folderOf(target) ?? "");
       const viaObserve = way.some((step) => step.startsWith("src/observe/"));

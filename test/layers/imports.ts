@@ -11,6 +11,8 @@ export interface Import {
   readonly typeOnly: boolean;
   /** The imported names that are values; `*` for a namespace, a whole re-export or a dynamic import. */
   readonly values: readonly string[];
+  /** `import("x")`: loaded when that line is reached, if ever. */
+  readonly dynamic?: true;
 }
 
 /** Path from the root, such as `src/csi/identity.ts`, to source text. */
@@ -37,7 +39,8 @@ export function importsOf(path: string, source: string): Import[] {
   }
   for (const pattern of [bare, dynamic]) {
     for (const { groups } of text.matchAll(pattern)) {
-      found.push({ target: resolve(path, groups?.specifier ?? ""), typeOnly: false, values: ["*"] });
+      const target = resolve(path, groups?.specifier ?? "");
+      found.push({ target, typeOnly: false, values: ["*"], ...(pattern === dynamic && { dynamic: true }) });
     }
   }
   return found;
@@ -59,10 +62,18 @@ function resolve(from: string, specifier: string): string {
   return specifier.startsWith(".") ? posix.join(posix.dirname(from), specifier) : specifier;
 }
 
-/** Everything that is loaded with `start`, itself included, with the way to it. Dynamic imports count. */
-export function reach(tree: Tree, start: string): ReadonlyMap<string, readonly string[]> {
+/**
+ * Everything that is loaded with `start`, itself included, with the way to it. Dynamic imports count. What files of `ends` load
+ * does not.
+ */
+export function reach(
+  tree: Tree,
+  start: string,
+  ends: readonly string[] = [],
+): ReadonlyMap<string, readonly string[]> {
   const ways = new Map<string, readonly string[]>([[start, [start]]]);
   for (const [path, way] of ways) {
+    if (ends.includes(path)) continue;
     for (const { target, typeOnly } of importsOf(path, tree.get(path) ?? "")) {
       if (!typeOnly && !ways.has(target)) ways.set(target, [...way, target]);
     }

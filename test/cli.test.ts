@@ -133,8 +133,13 @@ describe("the configuration of a verb", { concurrent: true }, () => {
       cri: {
         listen: "unix:///a.sock",
         upstream: "unix:///run/containerd/containerd.sock",
+        callLogLevels: expect.arrayContaining(["change=all"]),
+        callLogSlowMs: 1000,
+        callLogMaxMebibytes: 32,
+        callLogKeep: 4,
         metricsAddress: "[::1]:0",
         drainSeconds: 2.5,
+        handOverSeconds: 600,
       },
     });
     const again = await trivet(["cri", "--config", await file("again.yaml", first.stdout), "--print-config"]);

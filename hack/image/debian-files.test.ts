@@ -1,0 +1,33 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, it } from "vitest";
+import { wantedFiles, wantedPackages } from "./debian-files.ts";
+
+const source = join(import.meta.dirname, "../../src");
+
+/** What the sources start: first words of argument arrays whose second is a flag, and of calls that start programs. */
+const started =
+  /(?:\bexec(?:OrThrow)?\((?:exec,\s*)?\[|\bspawn\(|: Command = \[|\breturn \[(?="[^"]*", (?:"-|\.\.\.)))"([a-z][a-z0-9._-]+)"/g;
+
+function programsOf(path: string): string[] {
+  return [...readFileSync(path, "utf8").matchAll(started)].map(([, name = ""]) => name);
+}
+
+it("has every program that the sources start", () => {
+  const files = readdirSync(join(source, "host"), { recursive: true, encoding: "utf8" });
+  const sources = files.filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
+  const programs = new Set(sources.flatMap((name) => programsOf(join(source, "host", name))));
+  // So much is known: the pattern above has to find them.
+  for (const name of ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "e2fsck", "xfs_db", "resize2fs", "xargs"]) {
+    expect([...programs]).toContain(name);
+  }
+  const wanted = new Set(wantedFiles().flatMap(({ paths }) => paths.map((path) => basename(path))));
+  expect([...programs].filter((name) => !wanted.has(name))).toEqual([]);
+});
+
+it("names each file once, by its path in a merged /usr", () => {
+  const paths = wantedFiles().flatMap((line) => line.paths);
+  expect(new Set(paths).size).toBe(paths.length);
+  for (const path of paths) expect(path).toMatch(/^\/(?:usr\/(?:s?bin|lib)|etc)\/[a-z0-9._-]+$/);
+  expect(wantedPackages().every((name) => /^[a-z0-9.+-]+$/.test(name))).toBe(true);
+});

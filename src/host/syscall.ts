@@ -13,6 +13,7 @@ import { createLoopCalls, type LoopCalls } from "./syscall/loop.ts";
 import { createMountCalls, type MountCalls } from "./syscall/mount.ts";
 import { createOpenatCalls, type OpenatCalls } from "./syscall/openat.ts";
 import { createPeerCalls, type PeerCalls } from "./syscall/peer.ts";
+import { createPidfdCalls, type PidfdCalls } from "./syscall/pidfd.ts";
 import { createQuotaCalls, type QuotaCalls } from "./syscall/quota.ts";
 import { createSocketCalls, type SocketCalls } from "./syscall/socket.ts";
 import { createSpawnCalls, type SpawnCalls } from "./syscall/spawn.ts";
@@ -32,6 +33,7 @@ export interface Syscalls
     OpenatCalls,
     XattrCalls,
     CopyCalls,
+    PidfdCalls,
     SpawnCalls {}
 
 /** Locks on files. */
@@ -56,6 +58,7 @@ export function createSyscalls(): Syscalls {
     ...createOpenatCalls(libc),
     ...createXattrCalls(libc),
     ...createCopyCalls(libc),
+    ...createPidfdCalls(libc),
     ...createSpawnCalls(libc),
   };
 }

@@ -302,7 +302,7 @@ export const packages: Readonly<Record<string, { readonly by: readonly string[];
     why: "only edges turn unknown data into types",
   },
   yaml: {
-    by: ["src/config/", "src/cri/policy/", "src/commands/", "src/kube/kubeconfig.ts"],
+    by: ["src/config/", "src/cri/policy/", "src/commands/", "src/kube/kubeconfig.ts", "src/install/kubelet/"],
     why: "only configuration is YAML",
   },
   "ipaddr.js": { by: ["src/cni/", "src/host/"], why: "addresses are the network's business" },

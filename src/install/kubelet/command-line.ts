@@ -49,13 +49,18 @@ function createLookUp(service: Service, files: ReadonlyMap<string, string>): Loo
 
 /** `--flag=${NAME}` stays one word. The places of what was put in are lost: they lie in another file. */
 function insertVariables(word: Word, lookUp: LookUp): Word {
-  const text = word.text.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => lookUp(name).value.text);
+  const text = word.text.replace(
+    /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g,
+    (_, name: string) => lookUp(name).value.text,
+  );
   return text === word.text ? word : { ...word, text, at: Array.from(text, () => -1) };
 }
 
 /** The place that holds for this flag. */
 export function findOrigin(words: readonly OriginWord[], name: string): FoundFlag | undefined {
   const place = findFlag(words, name);
-  const word = place && words[place.wordIndex];
-  return place && word ? { ...place, origin: word.origin } : undefined;
+  if (!place) return undefined;
+  const isOneWord = words[place.wordIndex]?.text.includes("=") === true;
+  const word = words[place.wordIndex + (isOneWord ? 0 : 1)];
+  return word && { ...place, origin: word.origin };
 }

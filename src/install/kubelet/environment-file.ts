@@ -15,7 +15,8 @@ export function parseEnvironment(text: string): Assignment[] {
   const found: Assignment[] = [];
   let index = 0;
   while (index < text.length) {
-    const [line = "", key = ""] = /^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=/.exec(lineAt(text, index)) ?? [];
+    const [line = "", key = ""] =
+      /^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=/.exec(lineAt(text, index)) ?? [];
     if (line === "") {
       index += lineAt(text, index).length + 1;
       continue;

@@ -113,6 +113,10 @@ export function flagOf(argv: readonly string[], name: string): string | undefine
 }
 
 /** Puts `value` in place of what is between `start` and `end`. */
-export function splice(source: string, { start, end }: { start: number; end: number }, value: string): string {
+export function splice(
+  source: string,
+  { start, end }: { start: number; end: number },
+  value: string,
+): string {
   return source.slice(0, start) + value + source.slice(end);
 }

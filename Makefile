@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CROSS_COMPILER := $(if $(filter aarch64,$(shell uname -m)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-guest bench soak check fmt bundle image cni
+.PHONY: help demo test e2e e2e-guest bench soak fuzz check fmt bundle image cni
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ bench: node_modules/.installed ## measure against what there is without us, side
 soak: node_modules/.installed ## 5,000 pods come and go, and memory, descriptors and links stay as they were (root)
 	@hack/debian-packages iproute2 nftables busybox-static musl-tools
 	@SOAK_ADDS=500 SOAK_PAIRS=5000 vitest run --project e2e test/e2e/cni-soak.test.ts
+
+fuzz: node_modules/.installed ## bytes of any kind through the proxy's parsers; COUNT=1000000 SEED=1 ONLY=hpack
+	@node test/fuzz/main.ts --count $(or $(COUNT),1000000) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 cni: ## dist/cni/trivet: the static client that a container runtime starts
 	@hack/build-cni-client

@@ -134,7 +134,7 @@ export class ClientSide implements FrameSink {
       return;
     }
     if (block.streamId > tap.goawayId) {
-      this.#refuse();
+      this.#crossing();
       return;
     }
     tap.highestStreamId = block.streamId;
@@ -152,7 +152,35 @@ export class ClientSide implements FrameSink {
     }
   }
 
-  /** A stream that crossed a GOAWAY: its block must go on for HPACK's sake, but the call was never accepted. */
+  /** A stream that crossed a GOAWAY. Upstream passes over what its own has left out, so that may go on as it came. */
+  #crossing(): void {
+    const tap = this.#tap;
+    const passes = tap.drain === "no" && !tap.everHeld && this.#isLeftAlone();
+    if (!passes) {
+      this.#refuse();
+      return;
+    }
+    tap.highestStreamId = this.#block.streamId;
+    this.#block.forward(tap.toUpstream);
+  }
+
+  /** Whether the hooks want nothing of a call that is over before it began. */
+  #isLeftAlone(): boolean {
+    const tap = this.#tap;
+    let leftAlone = false;
+    try {
+      const { mode, denial } = openStream(tap, this.#block, this.#fields);
+      leftAlone = mode === Mode.pass && denial === undefined;
+    } catch (error) {
+      if (!tap.streams.has(this.#block.streamId)) throw error; // not a hook's: a limit
+      tap.deps.onHookError(error, "onRequest");
+    }
+    const stream = tap.streams.get(this.#block.streamId);
+    if (stream !== undefined) endByReset(tap, stream, "upstream");
+    return leftAlone;
+  }
+
+  /** Its block must go on for HPACK's sake, but the call was never accepted. */
   #refuse(): void {
     const { toUpstream, toClient } = this.#tap;
     const { streamId } = this.#block;

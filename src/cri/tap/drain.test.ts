@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ErrorCode, Flag, FrameType, goawayFrame, PREFACE, pingFrame } from "./frames.ts";
+import type { CallEnd, TapHooks } from "./hooks.ts";
 import { data, message, rawFrame, request, reset, settings } from "./testing/raw-frames.ts";
 import { PATH, show, toClient, toUpstream } from "./testing/show.ts";
 import { Wire } from "./testing/wire.ts";
@@ -46,15 +47,44 @@ describe("drain", () => {
     expect(toClient(wire)).toEqual(["goaway 0 1", "goaway 0 1", "goaway 0 0"]);
   });
 
-  it("refuses a stream beyond the last GOAWAY so that it can be tried again elsewhere", () => {
+  const crossing = [request(3, PATH), data(3, message(Buffer.from("a")), { endStream: true })];
+
+  it("refuses a stream beyond its own GOAWAY, so that it can be tried again elsewhere", () => {
     const wire = startWire();
     wire.fromClient(request(1, PATH));
-    wire.fromUpstream(goawayFrame(1, 0));
+    wire.machine.drain();
+    wire.flush();
+    const ping = wire.clientFrames()[1]?.payload ?? Buffer.alloc(8);
+    wire.fromClient(rawFrame(FrameType.ping, Flag.ack, { payload: ping }));
     wire.upstreamFrames();
     wire.clientFrames();
-    wire.fromClient(request(3, PATH), data(3, message(Buffer.from("a")), { endStream: true }));
+    wire.fromClient(...crossing);
     expect(toUpstream(wire)).toEqual(["headers 3", "rstStream 3 8"]);
     expect(toClient(wire)).toEqual([`rstStream 3 ${ErrorCode.refusedStream}`, "windowUpdate 0 +6"]);
+  });
+
+  it.each([
+    ["held", { hold: true }],
+    ["denied", { hold: false, deny: { status: 7, message: "no" } }],
+  ])("refuses a stream beyond upstream's GOAWAY that would be %s: none of it may be acted on", (_, plan) => {
+    const ends: CallEnd[] = [];
+    const hooks: TapHooks = { onRequest: () => ({ ...plan, call: { onEnd: (end) => ends.push(end) } }) };
+    const wire = startWire({ hooks });
+    wire.fromUpstream(goawayFrame(1, 0));
+    wire.clientFrames();
+    wire.fromClient(...crossing);
+    expect(toUpstream(wire)).toEqual(["headers 3", "rstStream 3 8"]);
+    expect(toClient(wire)).toEqual([`rstStream 3 ${ErrorCode.refusedStream}`, "windowUpdate 0 +6"]);
+    expect([ends.map(({ reset: by }) => by), wire.machine.streams]).toEqual([["upstream"], 0]);
+  });
+
+  it("leaves a stream that crossed upstream's GOAWAY for upstream to pass over", () => {
+    const wire = startWire();
+    wire.fromUpstream(goawayFrame(1, 0));
+    wire.clientFrames();
+    wire.fromClient(...crossing);
+    expect(toUpstream(wire)).toEqual(["headers 3", "data 3 END 6"]);
+    expect([toClient(wire), wire.machine.streams]).toEqual([[], 0]);
   });
 
   it("passes PINGs of either side through, and their acknowledgements", () => {

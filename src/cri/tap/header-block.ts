@@ -26,6 +26,8 @@ export class HeaderBlock {
   readonly #single: { buffer: Buffer; start: number; end: number } = { buffer: EMPTY, start: 0, end: 0 };
   streamId = 0;
   endStream = false;
+  /** It is of a PUSH_PROMISE: the stream that it came on has no response yet. */
+  promises = false;
   /** The HPACK bytes: `bytes[range.start, range.end)`. */
   bytes: Buffer = EMPTY;
   readonly range = { start: 0, end: 0 };
@@ -47,6 +49,7 @@ export class HeaderBlock {
     if (frame.type === FrameType.continuation) return this.#continue(frame);
     if (frame.streamId === 0) throw malformed(this.#side, "a header block on stream 0");
     this.streamId = frame.streamId;
+    this.promises = frame.type === FrameType.pushPromise;
     this.endStream = frame.type === FrameType.headers && (frame.flags & Flag.endStream) !== 0;
     this.#setFragment(frame);
     if ((frame.flags & Flag.endHeaders) !== 0) {

@@ -1,98 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { Flag, FrameType, PREFACE, pingFrame } from "./frames.ts";
+import { Flag, FrameType, PREFACE } from "./frames.ts";
 import type { TapHooks } from "./hooks.ts";
+import { conversation } from "./testing/conversation.ts";
 import { createRandom, type Random } from "./testing/random.ts";
-import {
-  data,
-  headers,
-  rawFrame,
-  request,
-  reset,
-  responseHead,
-  settings,
-  settingsAck,
-  trailers,
-  windowUpdate,
-} from "./testing/raw-frames.ts";
+import { data, FrameCutter, headers, request, settings, settingsAck } from "./testing/raw-frames.ts";
 import { Wire } from "./testing/wire.ts";
 
-/** Connections per run; raise it by hand for a longer hunt. */
-const RUNS = 60;
-const FRAMES = 120;
-
-/** Frames that either side may send at any time, those of the future included. */
-function anySideFrame(random: Random, id: number): Buffer {
-  const payload = random.bytes(random.below(60));
-  return [
-    () => pingFrame(random.bytes(8), random.chance(2)),
-    () => rawFrame(FrameType.priority, 0, { streamId: id, payload: random.bytes(5) }),
-    () => rawFrame(10 + random.below(246), random.below(256), { streamId: random.below(9), payload }),
-    () => windowUpdate(random.chance(2) ? 0 : id, 1 + random.below(1_000)),
-  ][random.below(4)]?.() as Buffer;
-}
-
-/** A header block over several frames, padded and with a priority. */
-function splitBlock(random: Random, whole: Buffer): Buffer[] {
-  const id = whole.readUInt32BE(5);
-  const block = whole.subarray(9);
-  const at = random.below(block.length);
-  const flags = (whole[4] ?? 0) & Flag.endStream;
-  const payload = Buffer.concat([Buffer.from([3]), Buffer.alloc(5), block.subarray(0, at), Buffer.alloc(3)]);
-  return [
-    rawFrame(FrameType.headers, flags | Flag.padded | Flag.priority, { streamId: id, payload }),
-    rawFrame(FrameType.continuation, Flag.endHeaders, { streamId: id, payload: block.subarray(at) }),
-  ];
-}
-
-/** What a client and a server say on one connection, in an order in which it can be said. */
-function conversation(random: Random): { from: "client" | "upstream"; bytes: Buffer }[] {
-  const said: { from: "client" | "upstream"; bytes: Buffer }[] = [
-    { from: "client", bytes: Buffer.concat([PREFACE, settings({ 3: 100, 99: 7 })]) },
-    { from: "upstream", bytes: Buffer.concat([settings({ 4: 40_000 }), settingsAck]) },
-    { from: "client", bytes: settingsAck },
-  ];
-  let highest = 1;
-  const client = (...frames: Buffer[]) => said.push({ from: "client", bytes: Buffer.concat(frames) });
-  const upstream = (...frames: Buffer[]) => said.push({ from: "upstream", bytes: Buffer.concat(frames) });
-  const block = (whole: Buffer) => (random.chance(3) ? splitBlock(random, whole) : [whole]);
-  client(...block(request(1, "/a.B/C")));
-  for (let frame = 0; frame < FRAMES; frame++) {
-    const id = 1 + 2 * random.below((highest + 1) / 2);
-    const padding = random.chance(3) ? random.below(30) : -1;
-    switch (random.below(9)) {
-      case 0:
-        highest += 2;
-        client(...block(request(highest, `/a.B/${frame}`)));
-        break;
-      case 1:
-        client(data(highest, random.bytes(random.below(200)), { padding, endStream: random.chance(4) }));
-        break;
-      case 2:
-        upstream(...block(random.chance(2) ? responseHead(id) : trailers(id, random.below(17))));
-        break;
-      case 3:
-        upstream(data(id, random.bytes(random.below(400)), { padding, endStream: random.chance(9) }));
-        break;
-      case 4:
-        client(anySideFrame(random, id));
-        break;
-      case 5:
-        upstream(anySideFrame(random, id));
-        break;
-      case 6:
-        if (random.chance(2)) client(reset(id));
-        else upstream(reset(id, 0));
-        break;
-      case 7:
-        if (random.chance(2)) client(settings({ 1: random.below(5_000) }));
-        else upstream(settings({ 4: 30_000 + random.below(40_000), 1: random.below(5_000) }));
-        break;
-      default:
-        upstream(headers(id, [[":status", "103"]]));
-    }
-  }
-  return said;
-}
+/** Connections per run; `make fuzz` is the longer hunt. */
+const RUNS = 100;
+const STEPS = 250;
 
 function play(random: Random, hooks: TapHooks | undefined): { wire: Wire; said: Buffer[]; heard: Buffer[] } {
   const wire = new Wire(hooks === undefined ? {} : { hooks });
@@ -100,7 +16,7 @@ function play(random: Random, hooks: TapHooks | undefined): { wire: Wire; said: 
   const said: { client: Buffer[]; upstream: Buffer[] } = { client: [], upstream: [] };
   wire.onUpstreamBytes = (bytes) => heard.client.push(Buffer.from(bytes));
   wire.onClientBytes = (bytes) => heard.upstream.push(Buffer.from(bytes));
-  for (const { from, bytes } of conversation(random)) {
+  for (const { from, bytes } of conversation(random, STEPS)) {
     said[from].push(bytes);
     let rest = bytes;
     while (rest.length > 0) {
@@ -118,16 +34,63 @@ function play(random: Random, hooks: TapHooks | undefined): { wire: Wire; said: 
 }
 
 describe("a connection on which nothing is held", () => {
-  it("leaves as it came, byte for byte, in both directions, however it is cut into chunks", () => {
+  const looksOn: TapHooks = {
+    onRequest: () => ({
+      hold: false,
+      observeResponse: true,
+      call: { onResponse: () => undefined, onEnd: () => undefined },
+    }),
+  };
+
+  it.each([
+    ["nobody asks", undefined],
+    ["somebody reads the answers", looksOn],
+  ])(
+    "leaves as it came, byte for byte, in both directions, however it is cut into chunks: %s",
+    (_, hooks) => {
+      for (let seed = 0; seed < RUNS; seed++) {
+        const { wire, said, heard } = play(createRandom(seed), hooks);
+        expect([seed, wire.machine.failure?.message]).toEqual([seed, undefined]);
+        expect([seed, heard[0]?.equals(said[0] ?? heard[0]), heard[1]?.equals(said[1] ?? heard[1])]).toEqual([
+          seed,
+          true,
+          true,
+        ]);
+      }
+    },
+  );
+
+  it("is tried with every kind of frame, often", () => {
+    const seen = new Map<string, number>();
+    const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
     for (let seed = 0; seed < RUNS; seed++) {
-      const { wire, said, heard } = play(createRandom(seed), undefined);
-      expect([seed, wire.machine.failure?.message]).toEqual([seed, undefined]);
-      expect([seed, heard[0]?.equals(said[0] ?? heard[0]), heard[1]?.equals(said[1] ?? heard[1])]).toEqual([
-        seed,
-        true,
-        true,
-      ]);
+      for (const { from, bytes } of conversation(createRandom(seed), STEPS)) {
+        const cutter = new FrameCutter();
+        const afterPreface = bytes.subarray(bytes.subarray(0, 24).equals(PREFACE) ? PREFACE.length : 0);
+        for (const { type, flags } of cutter.push(afterPreface)) {
+          const name = Object.entries(FrameType).find(([, number]) => number === type)?.[0] ?? "future";
+          count(`${from} ${name}`);
+          if (type <= FrameType.headers && (flags & Flag.endStream) !== 0) count(`${from} ${name} END`);
+          if (type <= FrameType.headers && (flags & Flag.padded) !== 0) count(`${from} ${name} padded`);
+        }
+      }
     }
+    const both = [
+      "data",
+      "headers",
+      "data END",
+      "headers END",
+      "data padded",
+      "headers padded",
+      "continuation",
+    ];
+    const anyTime = ["priority", "rstStream", "settings", "ping", "goaway", "windowUpdate", "future"];
+    for (const side of ["client", "upstream"]) {
+      for (const kind of [...both, ...anyTime]) {
+        expect([side, kind, (seen.get(`${side} ${kind}`) ?? 0) > RUNS / 4]).toEqual([side, kind, true]);
+      }
+    }
+    expect(seen.get("upstream pushPromise")).toBeGreaterThan(RUNS / 4);
   });
 
   it("hands a chunk on as the very buffer that came in", () => {

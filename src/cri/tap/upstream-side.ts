@@ -98,7 +98,7 @@ export class UpstreamSide implements FrameSink {
     tap.responseDecoder.decode(block.bytes, block.range, fields);
     tap.tableFloorBytes = undefined; // this block opened with the update that was due
     const stream = tap.streams.get(block.streamId);
-    if (stream === undefined) {
+    if (stream === undefined || block.promises) {
       block.forward(tap.toClient);
       return;
     }

@@ -39,12 +39,20 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     load: () => import("./commands/storage.ts"),
   },
   install: {
-    summary: "put a part of Trivet in its place on this node: cni",
+    summary: "put Trivet in its place on this node, or one part of it",
     load: () => import("./commands/install.ts"),
   },
   uninstall: {
     summary: "take away what install has put there",
     load: () => import("./commands/uninstall.ts"),
+  },
+  rollback: {
+    summary: "go back to the version that was installed before",
+    load: () => import("./commands/rollback.ts"),
+  },
+  bypass: {
+    summary: "take the proxy out from between the kubelet and the runtime, at once",
+    load: () => import("./commands/bypass.ts"),
   },
   demo: {
     summary: "start one pod through all three legs on this machine, show it, take it down",

@@ -7,7 +7,7 @@ import { dirname, join, normalize } from "node:path";
 import { TrivetError } from "../errors.ts";
 import { ensureDirectory, type Files } from "../host/files.ts";
 import { isGone, makeDirectory, removeDirectories } from "./directories.ts";
-import { addEntry, type Entry, isOurs, type Owner, readEntries, setAfter } from "./entries.ts";
+import { addEntry, dropEntry, type Entry, isOurs, type Owner, readEntries, setAfter } from "./entries.ts";
 import { clear, putFile, putLink } from "./put.ts";
 import { type Restored, restoreEntry } from "./restore.ts";
 import { absent, digestOf, hasSameContent, ifThere, isSame, lookAt, type State } from "./state.ts";
@@ -57,6 +57,8 @@ export interface Journal {
   remove(file: { readonly path: string; readonly owner: Owner; readonly force?: boolean }): Promise<Outcome>;
   /** What `replace` would do. */
   look(file: FileToBe): Promise<Outcome>;
+  /** What `link` would do. */
+  lookLink(link: LinkToBe): Promise<Outcome>;
   /** Records what is there, for a file that another writer is about to put in place, and may take away again. */
   keep(file: FileToBe): Promise<void>;
   /** Records a directory that is about to be made and will be ours as a whole. Throws kind `conflict` for one that is not ours. */
@@ -65,7 +67,11 @@ export interface Journal {
   makeDirectory(path: string): Promise<void>;
   /** Brings back what was there before, the last change first. A file that somebody changed since stays, with outcome `changed`. */
   restore(options?: RestoreOptions): Promise<Restored[]>;
+  /** Gives up the way back for paths that stay as they are: what is there now is somebody else's. */
+  forget(paths: readonly string[]): Promise<void>;
   entries(): Promise<Entry[]>;
+  /** Takes away the journal itself, if no entry is left in it. Gives the directories that we made and others use. */
+  finish(): Promise<string[]>;
 }
 
 export const journalDirectory = (stateDir: string): string => join(stateDir, "install", "journal");
@@ -87,6 +93,10 @@ export function createJournal({ files, stateDir }: JournalOptions): Journal {
       const now = await lookAt(files, checkedPath(file.path));
       return isSame(now, stateToBe(file, now)) ? "unchanged" : outcomeOver(now);
     },
+    async lookLink({ path, target }) {
+      const now = await lookAt(files, checkedPath(path));
+      return isSame(now, { kind: "link", target }) ? "unchanged" : outcomeOver(now);
+    },
     async keep(file) {
       const now = await lookAt(files, checkedPath(file.path));
       const wanted = stateToBe(file, now);
@@ -98,7 +108,18 @@ export function createJournal({ files, stateDir }: JournalOptions): Journal {
       await makeDirectory(files, directory, checkedPath(path));
     },
     restore: (options = {}) => restore(core, options),
+    async forget(paths) {
+      for (const { name, path } of await readEntries(files, directory)) {
+        if (paths.includes(path)) await dropEntry(files, directory, name);
+      }
+    },
     entries: () => readEntries(files, directory),
+    async finish() {
+      const { kept } = await removeDirectories(files, directory);
+      const entries = await readEntries(files, directory);
+      if (entries.length === 0) await removeJournal(core);
+      return kept;
+    },
   };
 }
 
@@ -222,11 +243,15 @@ async function restore(core: Core, { owner, paths, force, dryRun }: RestoreOptio
   if (dryRun) return restored;
   const { kept } = await removeDirectories(files, directory);
   const left = await readEntries(files, directory);
-  if (left.length === 0 && kept.length === 0 && (await ifThere(files.stat(directory)))) {
-    await files.removeTree(directory);
-    for (const above of [dirname(directory), dirname(dirname(directory))]) {
-      if (!(await isGone(files, above))) break;
-    }
-  }
+  if (left.length === 0 && kept.length === 0) await removeJournal(core);
   return restored;
+}
+
+async function removeJournal({ files, directory }: Core): Promise<void> {
+  if (!(await ifThere(files.stat(directory)))) return;
+  await files.removeTree(directory);
+  await files.sync(dirname(directory));
+  for (const above of [dirname(directory), dirname(dirname(directory))]) {
+    if (!(await isGone(files, above))) break;
+  }
 }

@@ -1,17 +1,22 @@
 /** What `trivet install cni` takes from its flags, and the files that follow from it. */
 import { access, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { type Command, Option } from "commander";
 import { type ConflistChoices, conflistName, encodeConflist } from "../../cni/install/conflist.ts";
 import type { WantedFile } from "../../cni/install/files.ts";
+import { defaultSocket } from "../../cni/protocol/defaults.ts";
 import { parseConfig } from "../../cni/protocol/netconf.ts";
 import { TrivetError } from "../../errors.ts";
 import { packageRoot } from "../../host/package-root.ts";
 
+export const defaultBinDir = "/opt/cni/bin";
+export const defaultConfDir = "/etc/cni/net.d";
+const defaultRuntime = "/opt/trivet/current/bin/trivet";
+
 /** As commander gives them. */
-export interface InstallFlags {
+export interface CniFlags {
   readonly binDir: string;
   readonly confDir: string;
-  readonly stateDir: string;
   readonly client?: string;
   readonly runtime: string;
   readonly name: string;
@@ -25,7 +30,44 @@ export interface InstallFlags {
   readonly selfTest: boolean;
   /** What becomes of a conflist that we did not write, or that was edited since. */
   readonly edited?: "keep" | "replace";
+}
+
+/** With those of the verb. */
+export interface InstallFlags extends CniFlags {
+  readonly stateDir: string;
   readonly dryRun?: boolean;
+}
+
+const list = (value: string, before: string[] | undefined) => [...(before ?? []), value];
+
+/** The flags of the pod network. */
+export function addCniOptions(command: Command): void {
+  command
+    .option(
+      "--subnet <cidr>",
+      "pod addresses, may be repeated; without it the node's podCIDRs from the API server",
+      list,
+    )
+    .addOption(
+      new Option("--mode <mode>", "routed or bridge (default: routed)").choices(["routed", "bridge"]),
+    )
+    .option("--mtu <bytes>", "of the pods' interfaces (default: that of the default route's)")
+    .option("--no-masq", "do not masquerade what pods send out of the pod network")
+    .option("--name <name>", "of the network", "trivet")
+    .option("--bin-dir <dir>", "the runtime's plugins", defaultBinDir)
+    .option("--conf-dir <dir>", "the runtime's network configurations", defaultConfDir)
+    .option("--socket <path>", `the agent's, where it is not ${defaultSocket}`)
+    .option("--lease-dir <dir>", "the plugin's stateDir, where it is not the default one")
+    .option("--client <file>", "the static client (default: that of this installation)")
+    .option("--runtime <file>", "what the client starts when the agent is away", defaultRuntime)
+    .option("--loopback", "also be the plugin loopback, if there is none")
+    .option("--no-self-test", "do not try the network on a namespace before anything is changed")
+    .addOption(
+      new Option("--edited <what>", "what to do with a conflist that was edited, or is another's").choices([
+        "keep",
+        "replace",
+      ]),
+    );
 }
 
 /** Root's alone: whoever can open the client could hold the lock by which its callers take turns. */
@@ -66,7 +108,7 @@ export function conflistOf({ name, subnet = [], mode, mtu, masq, socket, leaseDi
  */
 export async function programsOf(
   flags: InstallFlags,
-  isOurs: (path: string) => Promise<boolean>,
+  { isOurs, isThere }: Record<"isOurs" | "isThere", (path: string) => Promise<boolean>>,
 ): Promise<WantedFile[]> {
   const { binDir, runtime, loopback } = flags;
   const bytes = await readFile(await clientPath(flags.client));
@@ -88,20 +130,22 @@ export const conflistFile = (flags: InstallFlags, text: string): WantedFile => (
   mode: TEXT_MODE,
 });
 
+/** As the client's build names processors. */
+const architecture = process.arch === "arm64" ? "arm64" : "amd64";
+
 /** In a checkout `make cni` builds it; beside a bundle it lies in a directory of its own. */
 async function clientPath(given: string | undefined): Promise<string> {
-  const candidates = given
-    ? [given]
-    : ["cni/trivet", "dist/cni/trivet"].map((path) => join(packageRoot, path));
-  for (const path of candidates) if (await isThere(path)) return path;
+  const names = [`cni/trivet-${architecture}`, "cni/trivet", "dist/cni/trivet"];
+  const candidates = given ? [given] : names.map((path) => join(packageRoot, path));
+  for (const path of candidates) {
+    const there = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (there) return path;
+  }
   const remedy = given
     ? "give the path of the static client"
     : "build it with 'make cni', or name it with --client";
   throw invalid("--client", `the static client is not at ${candidates.join(" or ")}: ${remedy}`);
 }
-
-export const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );

@@ -4,7 +4,7 @@ import { type FileOutcome, planRemoval, removeRecorded } from "../../cni/install
 import { defaultStateDir } from "../../config/node.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
-import { createTrialDeps } from "./trial-deps.ts";
+import { openSystem, type System, withSystem } from "./context.ts";
 
 interface UninstallFlags {
   readonly stateDir: string;
@@ -26,9 +26,17 @@ export function defineUninstallCni(command: Command): void {
 }
 
 async function runUninstall({ stateDir, dryRun }: UninstallFlags): Promise<void> {
-  const { files } = await createTrialDeps();
-  const outcomes = await (dryRun ? planRemoval : removeRecorded)(files, stateDir);
-  const rows = [...outcomes].map(([path, outcome]) => [path, explain(outcome, dryRun === true)]);
+  const system = { root: "/", stateDir, serviceManager: "none" } as const;
+  const act = async ({ files, journal }: System) => {
+    const outcomes = await (dryRun ? planRemoval : removeRecorded)(files, stateDir);
+    return { outcomes, restored: await journal.restore({ owner: "cni", dryRun }) };
+  };
+  const { outcomes, restored } = dryRun ? await act(await openSystem(system)) : await withSystem(system, act);
+  const again = restored.filter(({ outcome }) => outcome === "restored").map(({ path }) => path);
+  const rows = [...outcomes].map(([path, outcome]) => [
+    path,
+    again.includes(path) ? "restored" : explain(outcome, dryRun === true),
+  ]);
   print(rows.length === 0 ? "nothing is recorded as installed\n" : formatTable(["FILE", "OUTCOME"], rows));
   if ([...outcomes.values()].includes("foreign")) process.exitCode = 1;
 }

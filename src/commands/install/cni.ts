@@ -1,7 +1,6 @@
 /** `trivet install cni`: the static client and the conflist onto this node, after both have been tried. */
-import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { parseNetwork } from "../../cni/install/chain.ts";
 import { conflistName } from "../../cni/install/conflist.ts";
 import {
@@ -23,53 +22,25 @@ import type { Files } from "../../host/files.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
 import {
+  addCniOptions,
   conflistFile,
   conflistOf,
   type InstallFlags,
-  isThere,
   programsOf,
   withAbsolutePaths,
 } from "./cni-options.ts";
+import { openSystem, type System, withSystem } from "./context.ts";
 import { createTrialDeps } from "./trial-deps.ts";
-
-export const defaultBinDir = "/opt/cni/bin";
-export const defaultConfDir = "/etc/cni/net.d";
-const defaultRuntime = "/opt/trivet/current/bin/trivet";
-
-const list = (value: string, before: string[] | undefined) => [...(before ?? []), value];
 
 /** Adds the subcommand to `trivet install`. */
 export function defineInstallCni(command: Command): void {
-  command
+  const subcommand = command
     .command("cni")
     .description("put the CNI plugin and its conflist where the container runtime looks for them")
-    .option(
-      "--subnet <cidr>",
-      "pod addresses, may be repeated; without it the node's podCIDRs from the API server",
-      list,
-    )
-    .addOption(
-      new Option("--mode <mode>", "routed or bridge (default: routed)").choices(["routed", "bridge"]),
-    )
-    .option("--mtu <bytes>", "of the pods' interfaces (default: that of the default route's)")
-    .option("--no-masq", "do not masquerade what pods send out of the pod network")
-    .option("--name <name>", "of the network", "trivet")
-    .option("--bin-dir <dir>", "the runtime's plugins", defaultBinDir)
-    .option("--conf-dir <dir>", "the runtime's network configurations", defaultConfDir)
-    .option("--socket <path>", `the agent's, where it is not ${defaultSocket}`)
-    .option("--lease-dir <dir>", "the plugin's stateDir, where it is not the default one")
-    .option("--client <file>", "the static client (default: that of this installation)")
-    .option("--runtime <file>", "what the client starts when the agent is away", defaultRuntime)
-    .option("--loopback", "also be the plugin loopback, if there is none")
     .option("--state-dir <dir>", "where it is remembered what was written", defaultStateDir)
-    .option("--no-self-test", "do not try the network on a namespace before anything is changed")
-    .addOption(
-      new Option("--edited <what>", "what to do with a conflist that was edited, or is another's").choices([
-        "keep",
-        "replace",
-      ]),
-    )
-    .option("--dry-run", "only say what would be done")
+    .option("--dry-run", "only say what would be done");
+  addCniOptions(subcommand);
+  subcommand
     .addHelpText(
       "after",
       `
@@ -82,34 +53,61 @@ Example:
     .action(runInstall);
 }
 
-async function runInstall(given: InstallFlags): Promise<void> {
+async function runInstall(flags: InstallFlags): Promise<void> {
+  const system = { root: "/", stateDir: flags.stateDir, serviceManager: "none" } as const;
+  const install = async (on: CniSystem) => {
+    const rows: string[][] = [];
+    try {
+      const { warnings } = await installCni(flags, on, rows);
+      return warnings;
+    } finally {
+      if (rows.length > 0) print(formatTable(["FILE", "OUTCOME"], rows));
+    }
+  };
+  const warnings = flags.dryRun ? await install(await openSystem(system)) : await withSystem(system, install);
+  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+}
+
+/** What the installation of the network needs of the system. */
+export type CniSystem = Pick<System, "files" | "journal">;
+
+/** Fills `rows` as it goes on, so that they say how far it came. Gives what an administrator should know. */
+export async function installCni(
+  given: InstallFlags,
+  { files, journal }: CniSystem,
+  rows: string[][],
+): Promise<{ readonly warnings: readonly string[] }> {
   const flags = withAbsolutePaths(given);
-  const { files, trial } = await createTrialDeps();
+  const { trial } = await createTrialDeps();
   const record = await readRecord(files, flags.stateDir);
   const conflist = await conflistToBe(files, flags, record);
-  const programs = await programsOf(flags, (path) => isOurs(files, record, path));
-  const put = (wanted: WantedFile) => (flags.dryRun ? lookAtFile(files, wanted) : putFile(files, wanted));
-  const looks = await Promise.all([...programs, conflist].map((wanted) => lookAtFile(files, wanted)));
-  const rows: string[][] = [];
-  const tell = async (wanted: WantedFile) => {
-    const outcome = await put(wanted);
-    rows.push([wanted.path, flags.dryRun && outcome !== "unchanged" ? `would be ${outcome}` : outcome]);
-  };
-  try {
-    if (!flags.selfTest || looks.every((outcome) => outcome === "unchanged"))
-      rows.push(["self-test", "not run"]);
-    else if (flags.dryRun) rows.push(["self-test", "would be run"]);
-    else {
-      await tryBeside(flags.binDir, { files, trial, programs, conflist });
-      rows.push(["self-test", "ADD, CHECK and DEL went well"]);
+  const there = (path: string) => isThere(files, path);
+  const programs = await programsOf(flags, {
+    isOurs: (path) => isOurs(files, record, path),
+    isThere: there,
+  });
+  const wanted = [...programs, conflist];
+  const looks = await Promise.all(wanted.map((file) => lookAtFile(files, file)));
+  if (!flags.selfTest || looks.every((outcome) => outcome === "unchanged"))
+    rows.push(["self-test", "not run"]);
+  else if (flags.dryRun) rows.push(["self-test", "would be run"]);
+  else {
+    await tryBeside(flags.binDir, { files, trial, programs, conflist });
+    rows.push(["self-test", "ADD, CHECK and DEL went well"]);
+  }
+  if (!flags.dryRun) {
+    // What was there before, for the day on which ours goes. That ours may be overwritten was decided above.
+    for (const { path, bytes, mode } of wanted) {
+      await journal.keep({ path, content: bytes, mode, owner: "cni", force: true });
     }
     // Without its record nothing could be taken back.
-    if (!flags.dryRun) await recordFiles(files, flags.stateDir, [...programs, conflist]);
-    for (const wanted of [...programs, conflist]) await tell(wanted);
-  } finally {
-    if (rows.length > 0) print(formatTable(["FILE", "OUTCOME"], rows));
+    await recordFiles(files, flags.stateDir, wanted);
   }
-  for (const warning of await warningsFor(flags)) process.stderr.write(`warning: ${warning}\n`);
+  for (const file of wanted) {
+    const outcome = await (flags.dryRun ? lookAtFile : putFile)(files, file);
+    rows.push([file.path, flags.dryRun && outcome !== "unchanged" ? `would be ${outcome}` : outcome]);
+  }
+  return { warnings: await warningsFor(flags, files) };
 }
 
 /** The conflist by the flags, or the edited one that is there. Throws kind `conflict` where nobody has said which. */
@@ -153,20 +151,20 @@ async function tryBeside(binDir: string, { files, trial, programs, conflist }: T
   }
 }
 
-async function warningsFor(flags: InstallFlags): Promise<string[]> {
+async function warningsFor(flags: InstallFlags, files: Files): Promise<string[]> {
   const { binDir, confDir, runtime, socket = defaultSocket } = flags;
-  const warnings = judgeNeighbours(await neighboursIn(confDir), conflistName);
-  if (!(await isThere(join(binDir, "loopback")))) {
+  const warnings = judgeNeighbours(await neighboursIn(files, confDir), conflistName);
+  if (!(await isThere(files, join(binDir, "loopback")))) {
     warnings.push(
       `${binDir} has no plugin loopback, without which containerd starts no pod: run this with --loopback`,
     );
   }
-  if (!(await isThere(runtime))) {
+  if (!(await isThere(files, runtime))) {
     warnings.push(
       `${runtime} is not there: while the agent is away pods can neither start nor stop; see --runtime`,
     );
   }
-  if (!(await isThere(dirname(socket)))) {
+  if (!(await isThere(files, dirname(socket)))) {
     warnings.push(
       `${dirname(socket)} is not there yet: 'trivet node' makes it, and until then each call is done standalone`,
     );
@@ -174,11 +172,15 @@ async function warningsFor(flags: InstallFlags): Promise<string[]> {
   return warnings;
 }
 
-async function neighboursIn(directory: string): Promise<Neighbour[]> {
-  const names = await readdir(directory).catch(() => []);
-  const read = names.map(async (name) => ({
+async function neighboursIn(files: Files, directory: string): Promise<Neighbour[]> {
+  const listed = await files.list(directory).catch(() => []);
+  const read = listed.map(async ({ name }) => ({
     name,
-    text: await readFile(join(directory, name), "utf8").catch(() => ""),
+    text: (await files.read(join(directory, name)).catch(() => Buffer.alloc(0))).toString("utf8"),
   }));
   return Promise.all(read);
 }
+
+/** Links are followed: a plugin may be one. */
+const isThere = async (files: Files, path: string) =>
+  (await nullIfAbsent(files.realPath(path).then((real) => files.stat(real)))) !== undefined;

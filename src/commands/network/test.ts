@@ -11,7 +11,7 @@ import { type Change, changesBetween, type Picture } from "../../cni/install/pic
 import { tryNetwork } from "../../cni/install/self-test.ts";
 import { TrivetError } from "../../errors.ts";
 import type { Exec } from "../../host/exec.ts";
-import { defaultBinDir, defaultConfDir } from "../install/cni.ts";
+import { defaultBinDir, defaultConfDir } from "../install/cni-options.ts";
 import { createTrialDeps } from "../install/trial-deps.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";

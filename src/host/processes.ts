@@ -1,4 +1,4 @@
-/** The processes of this host: those of this mount namespace, so that containers, also with a kubelet of their own, do not count. */
+/** The processes of a host: those of one mount namespace, so that containers, also with a kubelet of their own, do not count. */
 import { readdir, readFile, readlink } from "node:fs/promises";
 
 export interface HostProcess {
@@ -13,12 +13,18 @@ export interface HostProcess {
 /** As an effect. Processes that end meanwhile are left out. */
 export type ListProcesses = () => Promise<HostProcess[]>;
 
-export const listProcesses: ListProcesses = async () => {
-  const own = await readlink("/proc/self/ns/mnt");
+/** Those that see the same mounts as this process. */
+export const listProcesses: ListProcesses = () => listWith("self");
+
+/** Those that see the same mounts as the first process: of the host, for whoever runs in a container that sees its processes. */
+export const listHostProcesses: ListProcesses = () => listWith("1");
+
+async function listWith(other: string): Promise<HostProcess[]> {
+  const own = await readlink(`/proc/${other}/ns/mnt`);
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(pids.map((pid) => readProcess(pid, own).catch(() => undefined)));
   return found.filter((process) => process !== undefined);
-};
+}
 
 async function readProcess(pid: string, namespace: string): Promise<HostProcess | undefined> {
   const directory = `/proc/${pid}`;

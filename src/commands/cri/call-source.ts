@@ -1,0 +1,80 @@
+/** Where the verbs that look at calls find them: the call log's files, or stdin. */
+import { createInterface } from "node:readline";
+import type { CriConfig } from "../../config/cri.ts";
+import type { CallRecord } from "../../cri/record/call-record.ts";
+import { TrivetError } from "../../errors.ts";
+import { fromNodeError } from "../../host/errno.ts";
+import { type ReadLinesOptions, readLines } from "../../observe/line-reader.ts";
+
+/** What the documentation and the unit write to. */
+const USUAL_FILE = "/var/log/trivet/calls.jsonl";
+
+export interface CallSource {
+  /** A path, or `-` for stdin. */
+  readonly file: string;
+  /** Records in the order of the log, some at a time; none, once, when all that was there is read and more is waited for. */
+  read(options: ReadLinesOptions): AsyncGenerator<CallRecord[]>;
+  /** Lines that were no records. */
+  readonly unreadable: () => number;
+}
+
+/** `file` goes over the settings of the proxy. */
+export function createCallSource(file: string | undefined, config: CriConfig): CallSource {
+  const path = file ?? (config.callLog === "-" ? undefined : config.callLog) ?? USUAL_FILE;
+  let unreadable = 0;
+  async function* read(options: ReadLinesOptions): AsyncGenerator<CallRecord[]> {
+    try {
+      for await (const lines of path === "-" ? stdinLines() : readLines(path, options)) {
+        const records = lines.flatMap((line) => {
+          const record = parse(line);
+          if (!record && line !== "") unreadable += 1;
+          return record ?? [];
+        });
+        if (records.length > 0 || lines.length === 0) yield records;
+      }
+    } catch (error) {
+      throw explain(error, path, { named: file !== undefined || config.callLog !== undefined });
+    }
+  }
+  return { file: path, read, unreadable: () => unreadable };
+}
+
+async function* stdinLines(): AsyncGenerator<string[]> {
+  for await (const line of createInterface({ input: process.stdin })) yield [line];
+}
+
+/** A record of any version: only what every record has is looked at. */
+function parse(line: string): CallRecord | undefined {
+  if (!line.startsWith("{")) return undefined;
+  try {
+    const value: unknown = JSON.parse(line);
+    const record = value as CallRecord;
+    const complete = [record.time, record.method, record.status].every((text) => typeof text === "string");
+    return complete && typeof record.totalMs === "number" ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function explain(error: unknown, path: string, { named }: { named: boolean }): TrivetError {
+  const failure = fromNodeError(error, "calls.read", path);
+  if (failure.kind !== "not-found") return failure;
+  const hint = named
+    ? "is the proxy running, and does it write there? Name another file with --file"
+    : `start the proxy with --call-log ${USUAL_FILE} (cri.callLog in its settings), or name its file with --file or its settings with --config`;
+  return new TrivetError({
+    kind: "not-found",
+    op: "calls.read",
+    subject: path,
+    message: `there is no call log at ${path}: ${hint}`,
+    cause: error,
+  });
+}
+
+/** Told after the rest, where some lines could not be read. */
+export function unreadableNote(source: CallSource): string {
+  const count = source.unreadable();
+  return count > 0
+    ? `${count} line${count === 1 ? "" : "s"} of ${source.file} could not be read as records\n`
+    : "";
+}

@@ -8,8 +8,11 @@ import { TrivetError } from "../../errors.ts";
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 const MAX_VARINT_BYTES = 10;
+/** The largest field number is 2^29 - 1, and the wire type has three bits. */
+const MAX_TAG = 2 ** 32 - 1;
 
-function malformed(why: string, offset: number): TrivetError {
+/** An error of kind `decode` about what lies at this offset. */
+export function malformed(why: string, offset: number): TrivetError {
   const subject = `byte ${offset}`;
   return new TrivetError({ kind: "decode", op: "protobuf.read", subject, message: `${why} at ${subject}` });
 }
@@ -25,23 +28,28 @@ export class FieldWalk {
   /** Offset behind the value. For `bytes` (strings, messages) that is `message.subarray(valueStart, end)`. */
   end = 0;
   readonly #message: Uint8Array;
+  readonly #limit: number;
   #offset = 0;
 
-  constructor(message: Uint8Array) {
+  /** Over `message` from `from` to `to`; over all of it if they are not given. */
+  constructor(message: Uint8Array, from = 0, to = message.length) {
     this.#message = message;
+    this.#limit = to;
+    this.end = from;
   }
 
   /** Goes to the next field; false behind the last one. */
   next(): boolean {
-    if (this.end >= this.#message.length) return false;
+    if (this.end >= this.#limit) return false;
     this.start = this.end;
     this.#offset = this.start;
     const tag = this.#varint();
-    this.number = Math.floor(tag / 8);
-    this.type = tag % 8;
+    if (tag > MAX_TAG) throw malformed("a field number beyond those that there are", this.start);
+    this.number = tag >>> 3;
+    this.type = tag & 7;
     if (this.number === 0) throw malformed("field number 0", this.start);
     this.#readValue();
-    if (this.end > this.#message.length) throw malformed("the message ends within a field", this.start);
+    if (this.end > this.#limit) throw malformed("the message ends within a field", this.start);
     return true;
   }
 
@@ -72,6 +80,11 @@ export class FieldWalk {
   /** A number at the offset, which moves behind it. Exact up to 2^53, which tags and lengths never reach. */
   #varint(): number {
     const start = this.#offset;
+    const first = this.#message[start];
+    if (first !== undefined && first < 0x80) {
+      this.#offset = start + 1; // nearly all of them
+      return first;
+    }
     let value = 0;
     let scale = 1;
     for (let index = start; index < start + MAX_VARINT_BYTES; index += 1) {
@@ -101,7 +114,7 @@ export function eachValue(
 }
 
 /** All occurrences of a submessage, joined: to protobuf, concatenation is merging. Undefined where there is none. */
-function joined(message: Buffer, number: number): Buffer | undefined {
+export function joined(message: Buffer, number: number): Buffer | undefined {
   let count = 0;
   let length = 0;
   let last = 0;
@@ -118,6 +131,12 @@ function joined(message: Buffer, number: number): Buffer | undefined {
     if (end > start) offset += message.copy(all, offset, start, end);
   });
   return all;
+}
+
+/** These pieces as one; the piece itself where there is only one. */
+export function joinedParts(parts: readonly Buffer[]): Buffer {
+  const [only] = parts;
+  return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
 
 /** One message that is read at several paths of field numbers: what lies on the way is looked for once. */

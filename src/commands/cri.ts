@@ -3,8 +3,10 @@ import type { Command } from "commander";
 import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from "../config/cri.ts";
 import { formatTcpAddress } from "../config/values.ts";
 import { defaultRecordLevels, formatRecordLevels } from "../cri/record/record-filter.ts";
+import { defineCalls } from "./cri/calls.ts";
 import { defineReload } from "./cri/reload.ts";
 import { takePredecessor } from "./cri/reload-predecessor.ts";
+import { defineStats } from "./cri/stats.ts";
 import { addSettings, printSettings, readSettings, type Setting } from "./settings.ts";
 
 const settings: readonly Setting[] = [
@@ -88,7 +90,10 @@ It is ready when its socket accepts. SIGTERM lets calls in flight end; a second 
 policies again; SIGUSR2, or 'trivet cri reload', puts a new process in its place without losing a call.`,
   );
   const read = () => readSettings(command, settings, criFileSchema);
-  defineReload(command, async () => (await read()).cri);
+  const readCri = async () => (await read()).cri;
+  defineReload(command, readCri);
+  defineCalls(command, readCri);
+  defineStats(command, readCri);
   command.action(async () => {
     const predecessor = takePredecessor(process);
     try {

@@ -54,6 +54,10 @@ const verbs: Readonly<Record<string, VerbEntry>> = {
     summary: "take the proxy out from between the kubelet and the runtime, at once",
     load: () => import("./commands/bypass.ts"),
   },
+  doctor: {
+    summary: "look at everything that could be wrong on this node, and say what to do",
+    load: () => import("./commands/doctor.ts"),
+  },
   demo: {
     summary: "start one pod through all three legs on this machine, show it, take it down",
     load: () => import("./commands/demo.ts"),
@@ -76,6 +80,8 @@ async function createProgram(argv: readonly string[]): Promise<Command> {
     .configureOutput({ writeOut: print })
     .showSuggestionAfterError()
     .showHelpAfterError("(--help shows all verbs and flags)")
+    // A verb and its parts may have flags of the same names: a flag is that of the word which it comes after.
+    .enablePositionalOptions()
     .exitOverride();
   // Help for a verb needs its flags; all the others need only a line.
   const wanted = argv[0] === "help" ? argv[1] : argv[0];

@@ -305,6 +305,11 @@ export const packages: Readonly<Record<string, { readonly by: readonly string[];
     by: ["src/config/", "src/cri/policy/", "src/commands/", "src/kube/kubeconfig.ts", "src/install/kubelet/"],
     why: "only configuration is YAML",
   },
+  "@marcbachmann/cel-js": {
+    by: ["src/cri/policy/cel/"],
+    why: "expressions are bounded and checked in one place, before anything runs",
+  },
+  re2js: { by: ["src/cri/policy/cel/"], why: "patterns that policies bring must not backtrack" },
   "ipaddr.js": { by: ["src/cni/", "src/host/"], why: "addresses are the network's business" },
 };
 

@@ -1,0 +1,182 @@
+/**
+ * The variables that expressions have, and their types: `object` is the request of one method, so that a field that this
+ * method does not have is an error when the policy is loaded.
+ */
+import { Environment } from "@marcbachmann/cel-js";
+import { type Field, messageType } from "../../wire/descriptors.ts";
+import { parseImage } from "../images/reference.ts";
+import { type CelMessage, celTypeOf, messageClass } from "./cel-message.ts";
+
+/** `request`: which call it is. */
+export class CelRequest {
+  readonly method: string;
+  readonly service: string;
+  /** The extra listener by which the call came; empty on the main one. */
+  readonly listener: string;
+
+  constructor(method: string, service: string, listener: string) {
+    this.method = method;
+    this.service = service;
+    this.listener = listener;
+  }
+}
+
+/** What is known of the pod; texts are empty where the call names none. */
+export interface PodValues {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  readonly runtimeHandler: string;
+  readonly isStatic: boolean;
+}
+
+/** `pod`. */
+export class CelPod implements PodValues {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  readonly runtimeHandler: string;
+  readonly isStatic: boolean;
+
+  constructor(pod: PodValues) {
+    this.namespace = pod.namespace;
+    this.name = pod.name;
+    this.uid = pod.uid;
+    this.labels = pod.labels;
+    this.annotations = pod.annotations;
+    this.runtimeHandler = pod.runtimeHandler;
+    this.isStatic = pod.isStatic;
+  }
+}
+
+/** `container`. */
+export class CelContainer {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** `image`: the image that the call names, taken apart as the runtime does; parts are empty where it is an id or none. */
+export class CelImage {
+  /** As it was written. */
+  readonly reference: string;
+  /** In full: registry, repository, tag and digest. */
+  readonly name: string;
+  readonly registry: string;
+  readonly repository: string;
+  readonly tag: string;
+  readonly digest: string;
+
+  constructor(reference: string) {
+    const parsed = parseImage(reference);
+    this.reference = reference;
+    this.name = parsed?.name ?? "";
+    this.registry = parsed?.registry ?? "";
+    this.repository = parsed?.repository ?? "";
+    this.tag = parsed?.tag ?? "";
+    this.digest = parsed?.digest ?? "";
+  }
+}
+
+const ownTypes = {
+  Request: { ctor: CelRequest, fields: { method: "string", service: "string", listener: "string" } },
+  Pod: {
+    ctor: CelPod,
+    fields: {
+      namespace: "string",
+      name: "string",
+      uid: "string",
+      labels: "map<string, string>",
+      annotations: "map<string, string>",
+      runtimeHandler: "string",
+      isStatic: "bool",
+    },
+  },
+  ContainerName: { ctor: CelContainer, fields: { name: "string" } },
+  Image: {
+    ctor: CelImage,
+    fields: {
+      reference: "string",
+      name: "string",
+      registry: "string",
+      repository: "string",
+      tag: "string",
+      digest: "string",
+    },
+  },
+} as const;
+
+const ownVariables = { request: "Request", pod: "Pod", container: "ContainerName", image: "Image" } as const;
+
+/** The variables that every expression has; `object` and, in some places, `item` and `variables` come on top. */
+export interface Scope {
+  readonly request: CelRequest;
+  readonly pod: CelPod;
+  readonly container: CelContainer;
+  readonly image: CelImage;
+  readonly object?: CelMessage;
+  readonly item?: unknown;
+  readonly variables?: unknown;
+}
+
+/** The messages that a message can hold, itself included. */
+function reachableTypes(root: string): Set<string> {
+  const found = new Set<string>([root]);
+  for (const name of found) {
+    for (const field of messageType(name).fields) if (field.message !== undefined) found.add(field.message);
+  }
+  return found;
+}
+
+const LIMITS = { maxAstNodes: 2_000, maxDepth: 100, maxListElements: 1_000, maxMapEntries: 1_000 };
+
+// Loading builds one for each method that a policy names: nothing in them differs between policies.
+const environments = new Map<string, Environment>();
+
+/** For expressions about a request of this type; without a type, `object` is missing. Not to be changed: clone it. */
+export function environmentFor(request: string | undefined): Environment {
+  const known = environments.get(request ?? "");
+  if (known) return known;
+  const environment = new Environment({ limits: LIMITS, homogeneousAggregateLiterals: false });
+  for (const [name, type] of Object.entries(ownTypes)) environment.registerType(name, type);
+  for (const [name, type] of Object.entries(ownVariables)) environment.registerVariable(name, type);
+  if (request !== undefined) {
+    for (const name of reachableTypes(request)) {
+      const fields = Object.fromEntries(
+        messageType(name).fields.map((field) => [field.name, celTypeOf(field)]),
+      );
+      environment.registerType(name, { ctor: messageClass(name), fields });
+    }
+    environment.registerVariable("object", request);
+  }
+  environments.set(request ?? "", environment);
+  return environment;
+}
+
+/** The same, for a condition on the elements of a list, which are called `item`. */
+export function itemEnvironment(request: string, list: Field): Environment {
+  return environmentFor(request)
+    .clone()
+    .registerVariable("item", celTypeOf({ ...list, repeated: false }));
+}
+
+/** The names of the fields of a type, for errors; undefined for a type that has none. */
+export function fieldNamesOf(typeName: string): readonly string[] | undefined {
+  if (Object.hasOwn(ownTypes, typeName)) {
+    return Object.keys(ownTypes[typeName as keyof typeof ownTypes].fields);
+  }
+  try {
+    return messageType(typeName).fields.map(({ name }) => name);
+  } catch {
+    return undefined; // a type of the language, such as string
+  }
+}
+
+/** The names of all variables, for errors. */
+export const variableNames: readonly string[] = ["object", ...Object.keys(ownVariables), "variables", "item"];

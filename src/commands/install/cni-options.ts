@@ -97,9 +97,25 @@ export function conflistOf({ name, subnet = [], mode, mtu, masq, socket, leaseDi
     mtu: mtu === undefined ? undefined : Number(mtu),
   };
   const text = encodeConflist(choices);
-  const { plugins } = JSON.parse(text) as { plugins: [Record<string, unknown>] };
+  const { plugins } = JSON.parse(trialOf(text)) as { plugins: [Record<string, unknown>] };
   parseConfig({ ...plugins[0], name, cniVersion: "1.0.0" });
   return text;
+}
+
+/** Nobody has these addresses: they are for documentation (RFC 5737). */
+const standIn = "192.0.2.0/24";
+
+/**
+ * The conflist for a node whose podCIDRs nobody has learned yet, as when its DaemonSet comes first: with a range that stands in for them.
+ * One with ranges of its own is given as it is.
+ */
+export function trialOf(text: string): string {
+  const conflist = JSON.parse(text) as { plugins: Record<string, unknown>[] };
+  const [plugin, ...others] = conflist.plugins;
+  const { source } = (plugin?.ipam ?? {}) as { source?: unknown };
+  if (source === undefined) return text;
+  const trial = { ...plugin, ipMasq: false, ipam: { ranges: [[{ subnet: standIn }]] } };
+  return JSON.stringify({ ...conflist, plugins: [trial, ...others] });
 }
 
 /**

@@ -14,7 +14,8 @@ import {
 } from "../../cni/install/files.ts";
 import { judgeNeighbours, type Neighbour } from "../../cni/install/neighbours.ts";
 import { type TrialDeps, tryNetwork } from "../../cni/install/self-test.ts";
-import { defaultSocket } from "../../cni/protocol/defaults.ts";
+import { readPodCidrs } from "../../cni/ipam/pod-cidrs.ts";
+import { defaultStateDir as defaultLeaseDir, defaultSocket } from "../../cni/protocol/defaults.ts";
 import { nullIfAbsent } from "../../cni/state/guard.ts";
 import { defaultStateDir } from "../../config/node.ts";
 import { TrivetError } from "../../errors.ts";
@@ -27,6 +28,7 @@ import {
   conflistOf,
   type InstallFlags,
   programsOf,
+  trialOf,
   withAbsolutePaths,
 } from "./cni-options.ts";
 import { openSystem, type System, withSystem } from "./context.ts";
@@ -92,7 +94,10 @@ export async function installCni(
     rows.push(["self-test", "not run"]);
   else if (flags.dryRun) rows.push(["self-test", "would be run"]);
   else {
-    await tryBeside(flags.binDir, { files, trial, programs, conflist });
+    const known = await readPodCidrs(files, flags.leaseDir ?? defaultLeaseDir).catch(() => undefined);
+    const text = Buffer.from(conflist.bytes).toString("utf8");
+    const bytes = Buffer.from(known ? text : trialOf(text));
+    await tryBeside(flags.binDir, { files, trial, programs, conflist: { ...conflist, bytes } });
     rows.push(["self-test", "ADD, CHECK and DEL went well"]);
   }
   if (!flags.dryRun) {

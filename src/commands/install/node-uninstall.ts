@@ -10,14 +10,22 @@ import { TrivetError } from "../../errors.ts";
 import { createNft } from "../../host/nft.ts";
 import { createSyscalls } from "../../host/syscall.ts";
 import type { Owner } from "../../install/entries.ts";
+import { unwireKubelet } from "../../install/kubelet/wire.ts";
 import { removeLock } from "../../install/lock.ts";
-import { clearMark, readMark } from "../../install/marks.ts";
 import type { Restored } from "../../install/restore.ts";
 import { formatState, ifThere } from "../../install/state.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
-import { addSystemOptions, openSystem, type System, type SystemFlags, withSystem } from "./context.ts";
+import {
+  addSystemOptions,
+  openSystem,
+  progress,
+  type System,
+  type SystemFlags,
+  withSystem,
+} from "./context.ts";
 import { findUsers, type Users } from "./in-use.ts";
+import { createKubeletDeps } from "./kubelet-deps.ts";
 import { policyDirectory, settingsPath } from "./node-settings.ts";
 
 interface UninstallFlags extends SystemFlags {
@@ -121,33 +129,29 @@ function describe({ outcome, before, now }: Restored, dryRun: boolean): string {
 /** As much of a digest as a reader compares. */
 const shortly = (state: string) => state.replace(/([0-9a-f]{16})[0-9a-f]{48}$/, "$1...");
 
-const RESTART_MS = 120_000;
-
+/** First: while the kubelet may still use the proxy, that must stay. */
 async function takeOutKubelet(
   system: System,
   flags: UninstallFlags,
   { rows, restore }: Parts,
 ): Promise<void> {
-  const restored = await restore("kubelet");
-  const touched = restored.filter(({ outcome }) => outcome === "restored" || outcome === "removed");
-  if (flags.dryRun) return;
-  const command = await readMark(system, "kubelet-restart");
-  if (touched.length > 0 && system.root === "/") {
-    if (command === undefined)
-      rows.push(["kubelet", "kubelet", "to do: restart it, for it has read its old files"]);
-    else {
-      const { exitCode, stderr } = await system.exec(["sh", "-c", command], { timeoutMs: RESTART_MS });
-      const outcome =
-        exitCode === 0
-          ? "restarted"
-          : `to do: restart it: ${command} ended with ${exitCode}: ${stderr.trim()}`;
-      rows.push(["kubelet", command, outcome]);
-      if (exitCode !== 0) process.exitCode = 1;
-    }
+  const { journal, stateDir, root } = system;
+  const isWired = (await journal.entries()).some(({ owner }) => owner === "kubelet");
+  if (!isWired) return;
+  if (flags.dryRun || root !== "/") {
+    await restore("kubelet");
+    return;
   }
-  if (restored.some(({ outcome }) => outcome === "changed")) return;
-  await clearMark(system, "kubelet-pending");
-  await clearMark(system, "kubelet-restart");
+  const deps = createKubeletDeps(stateDir, progress);
+  const { restored, kept, verdict } = await unwireKubelet(deps, { force: flags.force === true });
+  rows.push(...restored.map((one) => ["kubelet", one.path, describe(one, false)]));
+  rows.push(["kubelet", "kubelet", verdict.isWell ? "healthy, as it was before" : verdict.reason]);
+  if (kept.length === 0 && verdict.isWell) return;
+  const why = verdict.isWell
+    ? `${kept.join(", ")} was changed since, and may name the proxy`
+    : verdict.reason;
+  const message = `the kubelet is not out from behind the proxy: ${why}. Nothing else was taken away: mend that, then run this again`;
+  throw new TrivetError({ kind: "precondition", op: "uninstall.kubelet", subject: "kubelet", message });
 }
 
 async function takeOutProxy(system: System, flags: UninstallFlags, { rows, restore }: Parts): Promise<void> {

@@ -24,7 +24,7 @@ import { putUnits, readUnits } from "../../install/units.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
 import { installCni } from "./cni.ts";
-import { addCniOptions, type CniFlags } from "./cni-options.ts";
+import { addCniOptions, type CniFlags, conflistOf } from "./cni-options.ts";
 import {
   addSystemOptions,
   openSystem,
@@ -40,7 +40,7 @@ const components = ["runtime", "cri", "cni"] as const;
 type Component = (typeof components)[number];
 
 export interface InstallFlags extends SystemFlags, CniFlags {
-  readonly components: readonly Component[];
+  readonly components?: readonly Component[];
   readonly bundle?: string;
   readonly upstream?: string;
   readonly fromPod?: boolean;
@@ -53,7 +53,7 @@ export interface InstallFlags extends SystemFlags, CniFlags {
 export function defineInstallNode(command: Command): void {
   command
     .enablePositionalOptions()
-    .option("--components <list>", `some of ${components.join(",")}`, parseComponents, [...components])
+    .option("--components <list>", `some of ${components.join(",")} (default: all)`, parseComponents)
     .option("--bundle <dir>", "the bundle to install (default: the one that this program is part of)")
     .option(
       "--upstream <address>",
@@ -89,16 +89,21 @@ function parseComponents(value: string): Component[] {
 
 type Rows = string[][];
 
+const wantedOf = ({ components: given }: InstallFlags): readonly Component[] => given ?? components;
+
 async function runInstall(flags: InstallFlags): Promise<void> {
+  // Every mistake in the settings before anything is changed.
+  if (wantedOf(flags).includes("cni")) conflistOf(flags);
   if (flags.fromPod) return copyFromPod(flags, bundleOf(flags));
   const rows: Rows = [];
+  const wanted = wantedOf(flags);
   const install = async (system: System) => {
     try {
-      const changes = flags.components.includes("runtime")
+      const changes = wanted.includes("runtime")
         ? await installRuntime(system, flags, rows)
         : { runtime: false };
-      if (flags.components.includes("cri")) await installProxy(system, flags, { rows, ...changes });
-      if (flags.components.includes("cni")) await installNetwork(system, flags, rows);
+      if (wanted.includes("cri")) await installProxy(system, flags, { rows, ...changes });
+      if (wanted.includes("cni")) await installNetwork(system, flags, rows);
       if (!flags.dryRun) await removeOld(system, rows);
     } finally {
       if (rows.length > 0) print(formatTable(["PART", "WHAT", "OUTCOME"], rows));

@@ -167,7 +167,10 @@ describe("what a verb loads", () => {
   });
 
   test("the plugin loads no gRPC", async () => {
-    const plugin = await packagesIn(await loadedWith(await partOf("cni")));
+    const plugin = await packagesIn([
+      ...(await loadedWith(await partOf("cni"))),
+      ...(await loadedWith(await partOf("host"))),
+    ]);
     expect(plugin).toContain("koffi");
     for (const name of ["@grpc/grpc-js", "protobufjs", "prom-client", "yaml"])
       expect(plugin).not.toContain(name);

@@ -4,7 +4,7 @@
  * Edits are spliced in rather than appended behind the message: both read the same by the rules of protobuf, but there
  * are decoders that do not merge, and one copy is made either way.
  */
-import { bytesField } from "./encode.ts";
+import { tag, varint } from "./encode.ts";
 import { FieldWalk, joined, wireType } from "./fields.ts";
 import { Splicer } from "./splice.ts";
 
@@ -55,25 +55,43 @@ export class MessageEditor {
   }
 
   #settle(children: ReadonlyMap<number, MessageEditor>): void {
-    const fields = new Map<number, Buffer>();
+    if (children.size === 0) return;
+    const fields = new Map<number, Submessage>();
     for (const [number, child] of children) {
       const bytes = child.finish();
-      if (bytes && (child.present || bytes.length > 0)) fields.set(number, bytesField(number, bytes));
+      if (bytes && (child.present || bytes.length > 0)) {
+        fields.set(number, {
+          head: Buffer.concat([tag(number, wireType.bytes), varint(bytes.length)]),
+          bytes,
+        });
+      }
     }
     if (fields.size > 0) this.accept(withSubmessages(this.#bytes, fields));
   }
 }
 
-/** `message` with these fields, by number, in the place of all occurrences of theirs. */
-function withSubmessages(message: Buffer, fields: Map<number, Buffer>): Buffer | undefined {
+interface Submessage {
+  /** Tag and length. */
+  readonly head: Buffer;
+  readonly bytes: Buffer;
+}
+
+/** `message` with these submessages, by number, in the place of all occurrences of theirs. */
+function withSubmessages(message: Buffer, fields: ReadonlyMap<number, Submessage>): Buffer | undefined {
   const splicer = new Splicer(message);
   const missing = new Set(fields.keys());
   const walk = new FieldWalk(message);
   while (walk.next()) {
+    if (walk.type !== wireType.bytes) continue;
     const field = fields.get(walk.number);
-    if (!field || walk.type !== wireType.bytes) continue;
-    if (missing.delete(walk.number)) splicer.replace(walk.start, walk.end, field);
+    if (!field) continue;
+    if (missing.delete(walk.number)) splicer.replace(walk.start, walk.end, field.head, field.bytes);
     else splicer.replace(walk.start, walk.end);
   }
-  return splicer.finish(...[...missing].flatMap((number) => fields.get(number) ?? []));
+  const tail: Buffer[] = [];
+  for (const number of missing) {
+    const field = fields.get(number);
+    if (field) tail.push(field.head, field.bytes);
+  }
+  return splicer.finish(...tail);
 }

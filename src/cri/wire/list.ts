@@ -95,14 +95,21 @@ export function eachOf(
   field: Field,
   visit: (start: number, end: number, index: number) => void,
 ): void {
+  const type = wireTypeOf(field);
+  const packable = isPackable(field);
   const walk = new FieldWalk(message);
   let index = 0;
   while (walk.next()) {
-    if (!isElement(field, walk)) continue;
-    eachElement(field, message, walk, (start, end) => {
-      visit(start, end, index);
+    if (walk.number !== field.number) continue;
+    if (walk.type === type) {
+      visit(walk.valueStart, walk.end, index);
       index += 1;
-    });
+    } else if (packable && walk.type === wireType.bytes) {
+      eachElement(field, message, walk, (start, end) => {
+        visit(start, end, index);
+        index += 1;
+      });
+    }
   }
 }
 

@@ -28,7 +28,9 @@ export function nearestName(name: string, candidates: Iterable<string>): string 
   let best: string | undefined;
   let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
   for (const candidate of candidates) {
-    const far = distance(wanted, plain(candidate));
+    const other = plain(candidate);
+    // TERM means SIGTERM, however far that is.
+    const far = wanted.length > 2 && other.endsWith(wanted) ? 1 : distance(wanted, other);
     if (far < least) [best, least] = [candidate, far];
   }
   return best;

@@ -20,7 +20,7 @@ export function kindOfProcess(argv: readonly string[]): Kind | undefined {
 
 /** The one process that holds the kubelet's connections. Throws kind `precondition` for none, and for several. */
 export function findKubelet(processes: readonly NodeProcess[]): { kind: Kind; process: NodeProcess } {
-  const found = processes.map((process) => ({ kind: kindOfProcess(process.argv), process }));
+  const found = processes.map((candidate) => ({ kind: kindOfProcess(candidate.argv), process: candidate }));
   const of = (kind: Kind) => found.filter((one) => one.kind === kind).map(({ process }) => process);
   const kinds = (["k0s", "rke2", "k3s", "microk8s", "kubelet"] as const).filter(
     (kind) => of(kind).length > 0,

@@ -46,24 +46,23 @@ interface Sources {
 }
 
 /** Throws kind `precondition` where what runs is not what the files would start. */
-export function detectPlain(facts: NodeFacts, process: NodeProcess): KubeletSetup {
-  const unit = process.service ?? "kubelet.service";
+export function detectPlain(facts: NodeFacts, kubelet: NodeProcess): KubeletSetup {
+  const { argv } = kubelet;
+  const unit = kubelet.service ?? "kubelet.service";
   const service = serviceOf(facts, unit);
-  const sources = sourcesOf(facts, { argv: process.argv, unit, service });
+  const sources = sourcesOf(facts, { argv, unit, service });
   const runtime = endpointOf(sources, runtimeFlag, "containerRuntimeEndpoint");
   const image = endpointOf(sources, imageFlag, "imageServiceEndpoint");
-  const isKubeadm = sources.words.some(
-    ({ origin }) => origin.kind === "environment-file" && origin.path === kubeadmFlags,
-  );
-  const port = flagOf(process.argv, "healthz-port");
+  const isKubeadm = facts.files.has(kubeadmFlags);
+  const port = flagOf(argv, "healthz-port");
   return {
     distribution: isKubeadm ? "kubeadm" : "kubelet",
-    process,
+    process: kubelet,
     service: unit,
     runtime: runtime ?? { place: placeWithout(sources), path: defaultRuntimePath },
     image,
     healthUrl: healthUrlOf(
-      flagOf(process.argv, "healthz-bind-address") ?? lastOf(sources, "healthzBindAddress"),
+      flagOf(argv, "healthz-bind-address") ?? lastOf(sources, "healthzBindAddress"),
       port === undefined ? lastOf(sources, "healthzPort") : Number(port),
     ),
     notes: isKubeadm

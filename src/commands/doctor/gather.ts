@@ -1,0 +1,80 @@
+/** Takes the snapshot of a node that doctor judges. Changes nothing; what cannot be read becomes a reason. */
+import type { AskCri } from "../../host/cri-identity.ts";
+import type { Exec } from "../../host/exec.ts";
+import type { Files } from "../../host/files.ts";
+import type { HostProcess } from "../../host/processes.ts";
+import type { SocketHolder } from "../../host/socket-holders.ts";
+import type { Known, NodeFacts } from "./facts.ts";
+import { gatherInstall } from "./gather-install.ts";
+import { gatherKernel } from "./gather-kernel.ts";
+import { gatherKubelet } from "./gather-kubelet.ts";
+import { gatherNetwork } from "./gather-network.ts";
+import { gatherRuntime } from "./gather-runtime.ts";
+import { gatherSockets } from "./gather-sockets.ts";
+import { gatherStorage } from "./gather-storage.ts";
+
+/** Where things are on this node. Paths as the host has them. */
+export interface DoctorSettings {
+  readonly kubeletRoot: string;
+  readonly criSocket: string;
+  readonly proxySocket: string;
+  readonly storageSocket: string;
+  readonly cniSocket: string;
+  readonly csiSocket: string;
+  readonly confDir: string;
+  readonly binDir: string;
+  readonly stateDir: string;
+  readonly healthUrl: string;
+}
+
+export interface DoctorDeps {
+  readonly settings: DoctorSettings;
+  /** The host's files; this process's own where it runs on the host. */
+  readonly files: Files;
+  /** The path at which this process finds what the host has at `path`. */
+  readonly reach: (path: string) => string;
+  readonly exec: Exec;
+  readonly askCri: AskCri;
+  readonly askAdmin: (path: string, question: string, argument?: object) => Promise<unknown>;
+  readonly listProcesses: () => Promise<readonly HostProcess[]>;
+  /** The body of an HTTP GET. */
+  readonly getText: (url: string) => Promise<string>;
+  /** Runs the CNI plugin's own STATUS for a configuration; gives the message of its error, if it answers with one. */
+  readonly pluginStatus: (config: string) => Promise<string | undefined>;
+  readonly isLiveSocket: (path: string) => Promise<boolean>;
+  readonly findSocketHolders: () => Promise<ReadonlyMap<string, SocketHolder>>;
+  /** Whether a program of that name would be found. */
+  readonly hasProgram: (name: string) => Promise<boolean>;
+  readonly version: string;
+}
+
+/** Everything, one part beside the other. */
+export async function gatherFacts(deps: DoctorDeps): Promise<NodeFacts> {
+  const [kernel, storage, network, runtime, kubelet, sockets, install] = await Promise.all([
+    gatherKernel(deps),
+    gatherStorage(deps),
+    gatherNetwork(deps),
+    gatherRuntime(deps),
+    gatherKubelet(deps),
+    gatherSockets(deps),
+    gatherInstall(deps),
+  ]);
+  return { kernel, storage, network, runtime, kubelet, sockets, install };
+}
+
+/** The value, or why there is none. */
+export async function known<T>(work: Promise<T>): Promise<Known<T>> {
+  try {
+    return { value: await work };
+  } catch (error) {
+    return { unknown: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The text of a file; empty where it cannot be read. */
+export async function textOf({ files }: Pick<DoctorDeps, "files">, path: string): Promise<string> {
+  return files.read(path).then(
+    (bytes) => bytes.toString("utf8"),
+    () => "",
+  );
+}

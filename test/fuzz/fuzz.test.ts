@@ -13,7 +13,8 @@ describe("anything at all", () => {
     const { findings, accepted, refused } = await runTarget({ target, inputs, seed: SEED });
     expect(findings).toEqual([]);
     // Neither nearly all nearly none are refused: the inputs come near enough to what is right to get anywhere.
-    expect(Math.min(accepted, refused)).toBeGreaterThan(inputs / 20);
+    if (target.takesAll) expect(accepted).toBeGreaterThan(10);
+    else expect(Math.min(accepted, refused)).toBeGreaterThan(inputs / 20);
   });
 });
 

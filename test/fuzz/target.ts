@@ -9,6 +9,8 @@ export interface FuzzTarget {
   readonly name: string;
   /** Inputs for a run where no count is given: what takes about as long as those of the other targets. */
   readonly share: number;
+  /** Its inputs are all valid: there is nothing to refuse. */
+  readonly takesAll?: boolean;
   /** Makes one input and tries it; throws whatever is wrong with what came of it. */
   attempt(random: Random): Verdict | Promise<Verdict>;
 }

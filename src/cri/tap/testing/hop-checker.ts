@@ -54,6 +54,11 @@ export class HopChecker {
   pingsSent = 0;
   pingsReceived = 0;
 
+  /** What may be sent to this peer, and what it may send, on the connection. */
+  get windows(): { readonly toPeer: number; readonly fromPeer: number } {
+    return { toPeer: this.#window, fromPeer: this.#peerWindow };
+  }
+
   constructor(role: HopRole) {
     this.#role = role;
     this.#prefaceLeft = role === "client" ? PREFACE.length : 0;

@@ -17,6 +17,8 @@ import {
 export interface SimCall {
   readonly id: number;
   readonly body: Buffer;
+  /** DATA of the answer. */
+  readonly answer: Buffer[];
   /** Framed bytes still to send. */
   rest: Buffer;
   window: number;
@@ -56,6 +58,7 @@ export class SimClient {
     const call: SimCall = {
       id,
       body,
+      answer: [],
       rest: message(body),
       window: this.#initialWindow,
       ended: false,
@@ -81,6 +84,14 @@ export class SimClient {
       return;
     }
     this.#send(call);
+  }
+
+  /** Gives up one open call that `chosen` names. */
+  cancelOne(chosen: (id: number) => boolean): void {
+    const call = this.calls.find(({ id, outcome }) => outcome === "open" && chosen(id));
+    if (call === undefined) return;
+    call.outcome = "cancelled";
+    this.#reset(call);
   }
 
   #reset(call: SimCall): void {
@@ -119,6 +130,8 @@ export class SimClient {
     } else if (type === FrameType.windowUpdate) {
       if (streamId === 0) this.window += payload.readUInt32BE(0);
       else if (call !== undefined) call.window += payload.readUInt32BE(0);
+    } else if (type === FrameType.data) {
+      call?.answer.push(payload);
     } else if (type === FrameType.headers) {
       let status: number | undefined;
       const field = (name: string, value: string) => {

@@ -5,6 +5,7 @@ import {
   data,
   FrameCutter,
   headers,
+  message,
   type RawFrame,
   reset,
   responseHead,
@@ -16,6 +17,9 @@ import {
 
 interface Served {
   readonly id: number;
+  /** The framed answer, and how much of it was sent. */
+  readonly reply: Buffer;
+  replied: number;
   readonly parts: Buffer[];
   ungranted: number;
   ended: boolean;
@@ -51,6 +55,11 @@ export class SimServer {
     return Buffer.concat(this.streams.get(id)?.parts ?? []);
   }
 
+  /** The whole framed answer, of which all was sent where the status is 0. */
+  reply(id: number): Buffer {
+    return this.streams.get(id)?.reply ?? Buffer.alloc(0);
+  }
+
   receive(bytes: Buffer): void {
     const skip = Math.min(this.#prefaceLeft, bytes.length);
     this.#prefaceLeft -= skip;
@@ -74,6 +83,8 @@ export class SimServer {
     if (type === FrameType.headers && !this.streams.has(streamId)) {
       this.streams.set(streamId, {
         id: streamId,
+        reply: message(this.#random.bytes(this.#random.below(300))),
+        replied: 0,
         parts: [],
         ungranted: 0,
         ended: false,
@@ -132,7 +143,8 @@ export class SimServer {
     }
     if (!stream.headSent && this.#random.chance(20)) {
       stream.headSent = true;
-      this.#out.push(responseHead(stream.id), data(stream.id, this.#random.bytes(this.#random.below(50))));
+      this.#out.push(responseHead(stream.id));
+      this.#reply(stream, this.#random.below(50));
     } else if (this.#random.chance(60)) {
       stream.over = "answered";
       const end = stream.headSent
@@ -152,9 +164,16 @@ export class SimServer {
     }
   }
 
+  #reply(stream: Served, octets: number): void {
+    const bytes = stream.reply.subarray(stream.replied, stream.replied + octets);
+    stream.replied += bytes.length;
+    this.#out.push(data(stream.id, bytes));
+  }
+
   #answer(stream: Served): void {
     stream.over = "answered";
     if (!stream.headSent) this.#out.push(responseHead(stream.id));
-    this.#out.push(data(stream.id, this.#random.bytes(this.#random.below(300))), trailers(stream.id, 0));
+    while (stream.replied < stream.reply.length) this.#reply(stream, 1 + this.#random.below(400));
+    this.#out.push(trailers(stream.id, 0));
   }
 }

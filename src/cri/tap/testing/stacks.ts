@@ -24,12 +24,21 @@ export interface Stacks {
   close(): void;
 }
 
+/** Beyond this Node resets streams on its own. */
+const SESSION_MEGABYTES = 1_000;
+
 /** `onStream` is the server; the session is connected through the wire. */
 export function connectStacks(options: StackOptions): Stacks {
   const wire = new Wire(options);
   const [clientSocket, fromClient] = duplexPair();
   const [serverSocket, fromServer] = duplexPair();
-  const server = http2.createServer({ settings: options.serverSettings ?? {} });
+  // Without its guard against resets, which a client that cancels a lot runs into.
+  const server = http2.createServer({
+    settings: options.serverSettings ?? {},
+    streamResetBurst: 1_000_000,
+    streamResetRate: 1_000_000,
+    maxSessionMemory: SESSION_MEGABYTES,
+  });
   server.on("stream", options.onStream);
   server.on("sessionError", () => undefined);
   server.emit("connection", serverSocket);
@@ -40,6 +49,7 @@ export function connectStacks(options: StackOptions): Stacks {
   const session = http2.connect("http://localhost", {
     createConnection: () => clientSocket,
     settings: options.clientSettings ?? {},
+    maxSessionMemory: SESSION_MEGABYTES,
   });
   session.on("error", () => undefined);
   return {

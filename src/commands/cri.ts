@@ -4,6 +4,7 @@ import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from ".
 import { formatTcpAddress } from "../config/values.ts";
 import { defaultRecordLevels, formatRecordLevels } from "../cri/record/record-filter.ts";
 import { defineCalls } from "./cri/calls.ts";
+import { proxySettings } from "./cri/proxy-settings.ts";
 import { defineReload } from "./cri/reload.ts";
 import { takePredecessor } from "./cri/reload-predecessor.ts";
 import { defineStats } from "./cri/stats.ts";
@@ -90,10 +91,9 @@ It is ready when its socket accepts. SIGTERM lets calls in flight end; a second 
 policies again; SIGUSR2, or 'trivet cri reload', puts a new process in its place without losing a call.`,
   );
   const read = () => readSettings(command, settings, criFileSchema);
-  const readCri = async () => (await read()).cri;
-  defineReload(command, readCri);
-  defineCalls(command, readCri);
-  defineStats(command, readCri);
+  defineReload(command, proxySettings(settings, "cri.listen"));
+  defineCalls(command, proxySettings(settings));
+  defineStats(command, proxySettings(settings, "cri.metricsAddress"));
   command.action(async () => {
     const predecessor = takePredecessor(process);
     try {

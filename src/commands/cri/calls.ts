@@ -7,6 +7,7 @@ import { print } from "../print.ts";
 import { createQuery, type QueryFlags } from "./call-query.ts";
 import { createCallSource, unreadableNote } from "./call-source.ts";
 import { createCallTable } from "./calls-table.ts";
+import type { ProxySettings } from "./proxy-settings.ts";
 import { lookOf } from "./terminal.ts";
 
 interface CallsFlags extends QueryFlags {
@@ -40,11 +41,12 @@ export function addQueryFlags(command: Command): Command {
 }
 
 /** Adds the subcommand to `trivet cri`, whose settings say where the log is. */
-export function defineCalls(cri: Command, readConfig: () => Promise<CriConfig>): void {
+export function defineCalls(cri: Command, settings: ProxySettings): void {
   const command = cri
     .command("calls")
     .description("show the calls that went through the proxy, from its call log");
-  addQueryFlags(command)
+  settings
+    .add(addQueryFlags(command))
     .option("-f, --follow", "go on with the calls to come, also when the log is rotated")
     .option(
       "-n, --last <count>",
@@ -60,7 +62,7 @@ export function defineCalls(cri: Command, readConfig: () => Promise<CriConfig>):
       "after",
       `
 RUNTIME is the time that the runtime took, OURS what the proxy added. "one of 100" is a sample: --call-log-level of
-'trivet cri' says which calls are written. The log is the one of the proxy's settings (--config, --call-log), by default
+'trivet cri' says which calls are written. The log is the one of the proxy's settings (--config), by default
 /var/log/trivet/calls.jsonl.
 
 Examples:
@@ -71,7 +73,7 @@ Examples:
     )
     .action(async () => {
       const flags = command.opts<CallsFlags>();
-      await showCalls(flags, await readConfig());
+      await showCalls(flags, await settings.read(command));
     });
 }
 

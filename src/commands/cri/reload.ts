@@ -5,10 +5,11 @@ import { TrivetError } from "../../errors.ts";
 import { askAdmin } from "../../host/admin-socket.ts";
 import { isLiveSocket } from "../../host/unix-socket.ts";
 import { print } from "../print.ts";
+import type { ProxySettings } from "./proxy-settings.ts";
 import { controlSocketPath, type ReloadAnswer } from "./reload-control.ts";
 
-/** `readConfig` gives the settings of the proxy, whose flags stand before or behind `reload`. */
-export function defineReload(cri: Command, readConfig: () => Promise<CriConfig>): void {
+/** Adds the subcommand to `trivet cri`, whose settings say which proxy is meant. */
+export function defineReload(cri: Command, settings: ProxySettings): void {
   const command = cri
     .command("reload")
     .description("put a new process in the place of the proxy that serves, without losing a call")
@@ -25,8 +26,8 @@ Examples:
   trivet cri reload --config /etc/trivet/config.yaml    the proxy with these settings
   trivet cri reload --policies                          as SIGHUP, but says how it went`,
     );
-  command.action(async () => {
-    const config = await readConfig();
+  settings.add(command).action(async () => {
+    const config = await settings.read(command);
     const policies = command.getOptionValue("policies") === true;
     print(`${await reload(config, policies)}\n`);
   });

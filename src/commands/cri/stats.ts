@@ -9,6 +9,7 @@ import { createQuery, type QueryFlags } from "./call-query.ts";
 import { createCallSource, unreadableNote } from "./call-source.ts";
 import { CallStats, type MethodStats } from "./call-stats.ts";
 import { addQueryFlags } from "./calls.ts";
+import type { ProxySettings } from "./proxy-settings.ts";
 import { difference, parseScrape, type Scrape, scrapedStats } from "./scraped-stats.ts";
 import { statsTable } from "./stats-table.ts";
 import { lookOf } from "./terminal.ts";
@@ -21,11 +22,12 @@ interface StatsFlags extends QueryFlags {
 }
 
 /** Adds the subcommand to `trivet cri`, whose settings say where log and metrics are. */
-export function defineStats(cri: Command, readConfig: () => Promise<CriConfig>): void {
+export function defineStats(cri: Command, settings: ProxySettings): void {
   const command = cri
     .command("stats")
     .description("count calls by method, with errors and the time of the runtime and of the proxy");
-  addQueryFlags(command)
+  settings
+    .add(addQueryFlags(command))
     .option(
       "--live",
       "ask the proxy at its metrics address: all calls since it was started, none of them left out",
@@ -51,7 +53,7 @@ Examples:
     )
     .action(async () => {
       const flags = command.opts<StatsFlags>();
-      const config = await readConfig();
+      const config = await settings.read(command);
       const stats = flags.live ? await liveStats(flags, config) : await logStats(flags, config);
       if (flags.output === "json") print(`${JSON.stringify(stats, null, 2)}\n`);
       else print(statsTable(stats, { ...lookOf(process.stdout, process.env), bars: process.stdout.isTTY }));

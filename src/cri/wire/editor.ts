@@ -9,15 +9,12 @@ import { FieldWalk, joined, wireType } from "./fields.ts";
 import { Splicer } from "./splice.ts";
 
 export class MessageEditor {
-  /** Whether the message was there before it was edited. */
-  readonly present: boolean;
   /** Without the edits of the submessages in `#children`. */
   #bytes: Buffer;
   #changed = false;
   readonly #children = new Map<number, MessageEditor>();
 
   constructor(bytes: Buffer | undefined) {
-    this.present = bytes !== undefined;
     this.#bytes = bytes ?? Buffer.alloc(0);
   }
 
@@ -59,7 +56,7 @@ export class MessageEditor {
     const fields = new Map<number, Submessage>();
     for (const [number, child] of children) {
       const bytes = child.finish();
-      if (bytes && (child.present || bytes.length > 0)) {
+      if (bytes) {
         fields.set(number, {
           head: Buffer.concat([tag(number, wireType.bytes), varint(bytes.length)]),
           bytes,

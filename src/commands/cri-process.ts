@@ -49,16 +49,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
     handOverMs: config.handOverSeconds,
     end: () => void observers.stop().finally(() => process.exit(0)),
   });
-  await begin(config, beginning, { log, listeners, observers, service });
-  // Whoever waits for us is told only now that all is there.
-  await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
-  beginning.predecessor?.serving();
-  log.info("ready", {
-    listen: config.listen,
-    upstream: config.upstream,
-    policies: policies.map(({ name }) => name),
-    listeners: listeners.open.map(({ name }) => name),
-  });
+  // From the first accepted connection on, whoever ends us is to find us ready for it.
   reloadOnSignals(service, log);
   endOnSignals({
     log,
@@ -79,6 +70,17 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
       runtime.close();
       await observers.stop();
     },
+  });
+  await begin(config, beginning, { log, listeners, observers, service });
+  service.started();
+  // Whoever waits for us is told only now that all is there.
+  await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
+  beginning.predecessor?.serving();
+  log.info("ready", {
+    listen: config.listen,
+    upstream: config.upstream,
+    policies: policies.map(({ name }) => name),
+    listeners: listeners.open.map(({ name }) => name),
   });
 }
 

@@ -95,7 +95,8 @@ function post(path: string, name: string, body: string): Promise<string> {
       const away = failure("unavailable", path, `no daemon answers at ${path}`);
       reject(isAway ? away : fromNodeError(error, "admin.ask", path));
     };
-    const asking = request({ socketPath: path, path: `/${name}`, method: "POST" }, (response) => {
+    // No connection is kept: the next question is for whoever has the path by then.
+    const asking = request({ socketPath: path, path: `/${name}`, method: "POST", agent: false }, (response) => {
       readBody(response).then(resolve, fail);
     });
     asking.once("error", fail);

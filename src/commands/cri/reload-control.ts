@@ -34,7 +34,7 @@ export interface ServedListener {
 }
 
 export interface ControlStatus extends ServingProcess {
-  readonly state: "serving" | "reloading" | "leaving";
+  readonly state: "starting" | "serving" | "reloading" | "leaving";
   readonly listeners: readonly ServedListener[];
   readonly connections: number;
   readonly streams: number;

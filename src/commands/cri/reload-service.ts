@@ -46,7 +46,7 @@ const FAREWELL_MS = 250;
 /** Serving until a reload, then leaving. */
 export class ReloadService implements ControlMethods {
   readonly #options: ReloadServiceOptions;
-  #state: ControlStatus["state"] = "serving";
+  #state: ControlStatus["state"] = "starting";
   #stopping = false;
   #successor: Successor | undefined;
   #confirmed = false;
@@ -61,6 +61,11 @@ export class ReloadService implements ControlMethods {
     const { version, tap, listeners } = this.#options;
     const { connections, streams } = tap.stats();
     return { pid: process.pid, version, state: this.#state, listeners: listeners.open, connections, streams };
+  }
+
+  /** All is served from now on. */
+  started(): void {
+    this.#state = "serving";
   }
 
   reloadPolicies(): Promise<string> {
@@ -115,10 +120,13 @@ export class ReloadService implements ControlMethods {
       log.info("reloading");
       return;
     }
-    const message =
-      this.#state === "reloading"
-        ? "a reload is going on already"
-        : "this process serves no more: it only ends its calls";
+    const messages = {
+      starting: "this process does not serve yet",
+      serving: "this process was told to end",
+      reloading: "a reload is going on already",
+      leaving: "this process serves no more: it only ends its calls",
+    } as const;
+    const message = messages[this.#state];
     throw new TrivetError({ kind: "busy", op: "cri.reload", subject: "trivet cri", message });
   }
 

@@ -30,7 +30,10 @@ export async function problemsOf(manifest: Manifest): Promise<string[]> {
       ...unknown.map((field) => `${field} is unknown`),
     ];
   }
-  const module = (await import(/* @vite-ignore */ `kubernetes-models/${type}`)) as Record<string, Constructor>;
+  const module = (await import(/* @vite-ignore */ `kubernetes-models/${type}`)) as Record<
+    string,
+    Constructor
+  >;
   const Model = module[manifest.kind];
   if (!Model) return [`the API has no ${type}`];
   const looked = new Set<string>();

@@ -1,5 +1,7 @@
 /** The manifests as `kubectl apply -k` would send them. `vitest -u` writes the golden files anew. */
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { driverName } from "../../src/csi/names.ts";
@@ -12,6 +14,23 @@ const root = new URL("../../daemonset/", import.meta.url).pathname;
 const overlays = (await readdir(`${root}overlays`)).sort();
 const rendered = new Map<string, Manifest[]>([["default", await render(root.replace(/\/$/, ""))]]);
 for (const name of overlays) rendered.set(name, await render(`${root}overlays/${name}`));
+// Every component by itself, and what is left without two legs, as an overlay of a user would have it.
+const components = (await readdir(`${root}components`)).sort();
+const overlayOf = async (...names: string[]) => {
+  const directory = await mkdtemp(join(tmpdir(), "trivet-overlay-"));
+  const from = (path: string) => relative(directory, join(root, path));
+  const kustomization = {
+    resources: [from("base"), from("kubelet-root.yaml")],
+    components: ["kubelet-root", ...names].map((name) => from(`components/${name}`)),
+  };
+  await writeFile(join(directory, "kustomization.yaml"), stringify(kustomization));
+  return render(directory).finally(() => rm(directory, { recursive: true }));
+};
+for (const name of components) {
+  if (name !== "kubelet-root") rendered.set(`with ${name}`, await overlayOf(name));
+}
+rendered.set("with only the network", await overlayOf("without-csi", "without-snapshots", "without-cri"));
+rendered.set("with only the volumes", await overlayOf("without-cni", "without-cri"));
 
 const all = (name = "default") => rendered.get(name) ?? [];
 const toYaml = (manifests: readonly Manifest[]) =>
@@ -44,7 +63,7 @@ function podSpecs(manifests: readonly Manifest[]): [string, PodSpec][] {
 
 describe.each([...rendered.keys()])("the manifests: %s", (name) => {
   test("are what was looked at and found good", async () => {
-    await expect(toYaml(all(name))).toMatchFileSnapshot(`golden/${name}.yaml`);
+    await expect(toYaml(all(name))).toMatchFileSnapshot(`golden/${name.replaceAll(" ", "-")}.yaml`);
   });
 
   test("are objects that the Kubernetes API knows, with no field that it does not", async () => {
@@ -101,7 +120,7 @@ describe.each([...rendered.keys()])("the manifests: %s", (name) => {
     for (const [, { containers, initContainers = [] }] of podSpecs(all(name))) {
       for (const { name: container, image } of [...containers, ...initContainers]) {
         expect(image, container).toMatch(/:v?\d+\.\d+\.\d+$/);
-        if (!image.includes("/")) expect(image).toBe(`trivet:${version}`);
+        if (image.startsWith("trivet")) expect(image).toBe(`trivet.local/trivet:${version}`);
       }
     }
   });

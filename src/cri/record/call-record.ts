@@ -29,7 +29,11 @@ export interface PolicyOutcome {
 }
 
 /** A change, and the policy that made it, or would have. */
-export type PolicyChange = FieldChange & { readonly policy: string };
+export type PolicyChange = FieldChange & {
+  readonly policy: string;
+  /** The policy only tells: the request was not changed so. */
+  readonly dryRun?: boolean;
+};
 
 export interface CallRecord extends Subject {
   /** RFC 3339 time of the request's headers. */
@@ -60,6 +64,9 @@ export interface CallRecord extends Subject {
   /** The line stands for so many calls of its method that went well: the others were left out. */
   readonly sample?: number;
 }
+
+/** What policies made of a call; empty where none matched. */
+export type Decided = Pick<CallRecord, "policies" | "changes" | "denied" | "policyError">;
 
 /** gRPC's status codes by number. */
 const statusNames = [

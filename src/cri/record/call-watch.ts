@@ -4,12 +4,12 @@
  */
 import type { PodIndex } from "../pods/pod-index.ts";
 import type { CallEnd, StreamStart } from "../tap/hooks.ts";
-import { type CallRecord, measuresOf, type Subject } from "./call-record.ts";
+import { type CallRecord, type Decided, measuresOf, type Subject } from "./call-record.ts";
+import { scrubDecided } from "./scrub-decided.ts";
 import type { Skew } from "./skew.ts";
 import { namedMethods, subjectOf } from "./subject.ts";
 
-/** What policies made of a call; empty where none matched. */
-export type Decided = Pick<CallRecord, "policies" | "changes" | "denied" | "policyError">;
+export type { Decided } from "./call-record.ts";
 
 export interface CallWatchOptions {
   /** Takes the record of each finished call. Must not throw and must not wait. */
@@ -31,10 +31,15 @@ export interface CallWatch {
 export interface WatchedCall {
   /** The request as it came. A view, valid during the call of this function. */
   request(message: Uint8Array): void;
+  /**
+   * What policies made of the request, which is given again as it came: what they say is written without any value of it that
+   * must not be shown. Returns it as it is written, for whoever else is told.
+   */
+  decided(message: Uint8Array, decided: Decided): Decided;
   /** The request as the runtime gets it; called once, after `request`. */
   forwarded(message: Uint8Array): void;
   response(message: Uint8Array): void;
-  end(end: CallEnd, decided?: Decided): void;
+  end(end: CallEnd): void;
 }
 
 export function createCallWatch(options: CallWatchOptions): CallWatch {
@@ -59,6 +64,7 @@ class Watched implements WatchedCall {
   #subject: Subject = {};
   #learn: ((response: Uint8Array | undefined) => void) | undefined;
   #learned = false;
+  #decided: Decided = {};
 
   constructor(options: CallWatchOptions, method: string, listener: string | undefined) {
     this.#options = options;
@@ -73,6 +79,11 @@ class Watched implements WatchedCall {
     skew?.request(this.#method, message);
   }
 
+  decided(message: Uint8Array, decided: Decided): Decided {
+    this.#decided = scrubDecided(decided, { method: this.#method, message });
+    return this.#decided;
+  }
+
   forwarded(message: Uint8Array): void {
     this.#learn = this.#options.pods?.follow(this.#method, message);
   }
@@ -85,7 +96,7 @@ class Watched implements WatchedCall {
     skew?.response(this.#method, message);
   }
 
-  end(end: CallEnd, decided: Decided = {}): void {
+  end(end: CallEnd): void {
     // An answer that was too large to be kept, or none was asked for: the removal of an id is learned all the same.
     if (!this.#learned && end.grpcStatus === 0) this.#learn?.(undefined);
     this.#options.record({
@@ -94,7 +105,7 @@ class Watched implements WatchedCall {
       ...(this.#listener !== undefined && { listener: this.#listener }),
       ...this.#subject,
       ...measuresOf(end),
-      ...decided,
+      ...this.#decided,
     });
   }
 }

@@ -13,24 +13,21 @@ const MAX_DEPTH = 16;
 /** Of a text in the record. */
 const MAX_TEXT_LENGTH = 1_024;
 
-/** The text without any value of the request (a message of this type) that must not be shown; cut where it is long. */
-export function scrubText(text: string, name: string, request: Uint8Array): string {
+/** Takes the values of a request (a message of this type) that must not be shown out of texts; cuts those that are long. */
+export function createScrubber(name: string, request: Uint8Array): (text: string) => string {
   const secrets = new Set<string>();
   try {
     collect(name, Buffer.from(request.buffer, request.byteOffset, request.byteLength), secrets, 0);
   } catch {
     // We do not know what is in it, so nothing that may come of it is shown.
-    return REDACTED;
+    return () => REDACTED;
   }
-  let scrubbed = text;
-  // The longest first: one may be the beginning of another.
-  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
-    // As it is, and as a message that quotes it would have it.
-    scrubbed = scrubbed
-      .replaceAll(secret, REDACTED)
-      .replaceAll(JSON.stringify(secret).slice(1, -1), REDACTED);
-  }
-  return scrubbed.slice(0, MAX_TEXT_LENGTH);
+  // As they are, and as a message that quotes them would have them. The longest first: one may be the beginning of another.
+  const forms = [...secrets]
+    .sort((a, b) => b.length - a.length)
+    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  return (text) =>
+    forms.reduce((scrubbed, form) => scrubbed.replaceAll(form, REDACTED), text).slice(0, MAX_TEXT_LENGTH);
 }
 
 function collect(name: string, message: Buffer, secrets: Set<string>, depth: number): void {

@@ -13,8 +13,11 @@ const MAX_LINKS = 40;
 /** `files` as it would be after chroot(2) to `root`. Of `/` it is `files` itself. */
 export function rootedFiles(files: Files, root: string): Files {
   if (root === "/") return files;
-  const real = (path: string) => resolveWithin(files, root, path);
-  const named = async (path: string) => join(await real(dirname(path)), basename(path));
+  // The root itself may be named by a link, as /proc/PID/root is, and not every effect follows one.
+  const unlinked = (path: string) => (path === root ? `${root}/.` : path);
+  const real = async (path: string) => unlinked(await resolveWithin(files, root, path));
+  const named = async (path: string) =>
+    unlinked(join(await resolveWithin(files, root, dirname(path)), basename(path)));
   const outside = (path: string) => join("/", path.slice(root.length));
   return {
     read: async (path) => files.read(await real(path)),

@@ -94,6 +94,7 @@ export async function installCni(
     rows.push(["self-test", "not run"]);
   else if (flags.dryRun) rows.push(["self-test", "would be run"]);
   else {
+    await journal.makeDirectory(flags.binDir);
     const known = await readPodCidrs(files, flags.leaseDir ?? defaultLeaseDir).catch(() => undefined);
     const text = Buffer.from(conflist.bytes).toString("utf8");
     const bytes = Buffer.from(known ? text : trialOf(text));

@@ -62,7 +62,8 @@ export async function openSystem({ root: given, stateDir, serviceManager }: Syst
     throw new TrivetError({ kind: "precondition", op: "install", subject: "user", message });
   }
   const { files: ownFiles, exec } = await createTrialDeps();
-  const root = await ownFiles.realPath(resolve(given));
+  // Never its real path: that of another process's root, /proc/PID/root, would be our own.
+  const root = resolve(given);
   const files = rootedFiles(ownFiles, root);
   const state = resolve("/", stateDir);
   const found = root === "/" ? await detectServices(files) : "none";

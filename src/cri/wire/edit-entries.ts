@@ -95,7 +95,7 @@ export function editEntries(
     const name = `${prefix}${field.name}${entry.text}`;
     const known = found[index];
     if (!known) {
-      tail.push(bytesField(field.number, entry.element));
+      tail.push(entry.tagged);
       list.add(name, "added", { after: entry.shown });
       continue;
     }

@@ -21,15 +21,23 @@ function isEqual(field: Field, message: Buffer, range: readonly [number, number]
   return jsonText(plainReader.value(field, own)) === jsonText(plainReader.value(field, element));
 }
 
-/** How many of `elements`, from the first on, the list ends with: all or none. */
-function endsWith(field: Field, message: Buffer, elements: readonly Buffer[]): boolean {
-  const ranges: [number, number][] = [];
-  eachOf(message, field, (start, end) => {
-    ranges.push([start, end]);
-    if (ranges.length > elements.length) ranges.shift();
+/** Whether the list, which has `count` elements, ends with these. */
+function endsWith(field: Field, message: Buffer, elements: readonly Buffer[], count: number): boolean {
+  const from = count - elements.length;
+  let same = from >= 0;
+  eachOf(message, field, (start, end, index) => {
+    const element = elements[index - from];
+    if (same && element) same = isEqual(field, message, [start, end], element);
   });
-  if (ranges.length < elements.length) return false;
-  return ranges.every((range, index) => isEqual(field, message, range, elements[index] ?? Buffer.alloc(0)));
+  return same;
+}
+
+function countOf(field: Field, message: Buffer): number {
+  let count = 0;
+  eachOf(message, field, () => {
+    count += 1;
+  });
+  return count;
 }
 
 function missingOf(field: Field, message: Buffer, elements: readonly Buffer[]): Set<Buffer> {
@@ -51,13 +59,10 @@ export function appendElements(
   prefix: string,
 ): void {
   const message = editor.bytesFor(field.number);
+  let count = countOf(field, message);
   let missing: ReadonlySet<Buffer>;
-  if (sequences.has(field.name)) missing = new Set(endsWith(field, message, elements) ? [] : elements);
+  if (sequences.has(field.name)) missing = new Set(endsWith(field, message, elements, count) ? [] : elements);
   else missing = missingOf(field, message, elements);
-  let count = 0;
-  eachOf(message, field, () => {
-    count += 1;
-  });
   for (const element of elements) {
     const added = missing.has(element);
     const label = elementLabel(field, element, 0, element.length, count);

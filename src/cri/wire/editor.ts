@@ -53,42 +53,39 @@ export class MessageEditor {
 
   #settle(children: ReadonlyMap<number, MessageEditor>): void {
     if (children.size === 0) return;
-    const fields = new Map<number, Submessage>();
+    const edited: Submessage[] = [];
     for (const [number, child] of children) {
       const bytes = child.finish();
-      if (bytes) {
-        fields.set(number, {
-          head: Buffer.concat([tag(number, wireType.bytes), varint(bytes.length)]),
-          bytes,
-        });
-      }
+      if (!bytes) continue;
+      const head = Buffer.concat([tag(number, wireType.bytes), varint(bytes.length)]);
+      edited.push({ number, head, bytes, placed: false });
     }
-    if (fields.size > 0) this.accept(withSubmessages(this.#bytes, fields));
+    if (edited.length > 0) this.accept(withSubmessages(this.#bytes, edited));
   }
 }
 
 interface Submessage {
+  readonly number: number;
   /** Tag and length. */
   readonly head: Buffer;
   readonly bytes: Buffer;
+  placed: boolean;
 }
 
-/** `message` with these submessages, by number, in the place of all occurrences of theirs. */
-function withSubmessages(message: Buffer, fields: ReadonlyMap<number, Submessage>): Buffer | undefined {
+/** `message` with these submessages in the place of all occurrences of theirs. They are few. */
+function withSubmessages(message: Buffer, edited: readonly Submessage[]): Buffer | undefined {
   const splicer = new Splicer(message);
-  const missing = new Set(fields.keys());
   const walk = new FieldWalk(message);
   while (walk.next()) {
     if (walk.type !== wireType.bytes) continue;
-    const field = fields.get(walk.number);
-    if (!field) continue;
-    if (missing.delete(walk.number)) splicer.replace(walk.start, walk.end, field.head, field.bytes);
-    else splicer.replace(walk.start, walk.end);
+    for (const one of edited) {
+      if (one.number !== walk.number) continue;
+      if (one.placed) splicer.replace(walk.start, walk.end);
+      else splicer.replace(walk.start, walk.end, one.head, one.bytes);
+      one.placed = true;
+    }
   }
   const tail: Buffer[] = [];
-  for (const number of missing) {
-    const field = fields.get(number);
-    if (field) tail.push(field.head, field.bytes);
-  }
+  for (const { placed, head, bytes } of edited) if (!placed) tail.push(head, bytes);
   return splicer.finish(...tail);
 }

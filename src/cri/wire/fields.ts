@@ -118,11 +118,13 @@ export function joined(message: Buffer, number: number): Buffer | undefined {
   let count = 0;
   let length = 0;
   let last = 0;
-  eachValue(message, number, (start, end) => {
+  const walk = new FieldWalk(message);
+  while (walk.next()) {
+    if (walk.number !== number || walk.type !== wireType.bytes) continue;
     count += 1;
-    length += end - start;
-    last = start;
-  });
+    length += walk.end - walk.valueStart;
+    last = walk.valueStart;
+  }
   if (count === 0) return undefined;
   if (count === 1) return message.subarray(last, last + length);
   const all = Buffer.alloc(length);

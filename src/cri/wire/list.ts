@@ -14,6 +14,7 @@ export class KeyScan {
   end = 0;
 
   read(message: Uint8Array, keyNumber: number, from: number, to: number): void {
+    if (this.#readShort(message, keyNumber, from, to)) return;
     this.start = 0;
     this.end = 0;
     const walk = new FieldWalk(message, from, to);
@@ -23,6 +24,28 @@ export class KeyScan {
       this.end = walk.end;
     }
   }
+
+  /** Nearly every entry is a key of less than 128 bytes, and behind it at most one more field of that size. */
+  #readShort(message: Uint8Array, keyNumber: number, from: number, to: number): boolean {
+    const keyTag = keyNumber * 8 + wireType.bytes;
+    if (message[from] !== keyTag || keyTag > 0x7f) return false;
+    const behind = from + 2 + shortLength(message, from + 1);
+    if (behind !== to) {
+      const other = message[behind] ?? 0;
+      if (behind > to || other > 0x7f || other === keyTag || other % 8 !== wireType.bytes || other < 8)
+        return false;
+      if (behind + 2 + shortLength(message, behind + 1) !== to) return false;
+    }
+    this.start = from + 2;
+    this.end = behind;
+    return true;
+  }
+}
+
+/** A length of one byte; one that fits nowhere if it is longer. */
+function shortLength(message: Uint8Array, offset: number): number {
+  const length = message[offset] ?? 0x80;
+  return length < 0x80 ? length : Number.POSITIVE_INFINITY;
 }
 
 /** Whether the bytes from `start` to `end` are these. */

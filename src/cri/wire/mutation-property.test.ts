@@ -301,7 +301,7 @@ describe("any mutation of any message", () => {
         expect(beside(name, Buffer.from(edited), spec.path)).toEqual(beside(name, message, spec.path));
         if (idempotent) expect(applyMutations(edited, compiled).message).toBeUndefined();
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -323,7 +323,7 @@ describe("any mutation of any message", () => {
         );
         expect(together.changes).toEqual(changes);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 });

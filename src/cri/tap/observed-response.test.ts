@@ -107,12 +107,15 @@ describe("an observed response", () => {
 
   it("takes no more than half of what may be held, so that it can never stand in the way of a request", () => {
     const { wire, seen, budget } = observing({ budget: new HeldBudget(2_000) });
-    wire.fromUpstream(responseHead(1), data(1, message(Buffer.alloc(1_200)).subarray(0, 900)));
-    expect(budget.bytes).toBe(900);
-    wire.fromUpstream(data(1, Buffer.alloc(305)));
-    expect(budget.bytes).toBe(0);
-    wire.fromUpstream(trailers(1, 0));
-    expect([seen, wire.machine.phase, wire.machine.streams]).toEqual([[], "live", 0]);
+    wire.fromClient(request(3, PATH), data(3, message(Buffer.from("q")), { endStream: true }));
+    const [first, second] = [message(Buffer.from("a".repeat(600))), message(Buffer.from("b".repeat(500)))];
+    wire.fromUpstream(responseHead(1), data(1, first.subarray(0, 3)), data(1, first.subarray(3, 9)));
+    expect(budget.bytes).toBe(605); // all of it from its prefix on, so that it will not be given up half-way
+    wire.fromUpstream(responseHead(3), data(3, second), trailers(3, 0));
+    expect(budget.bytes).toBe(605);
+    wire.fromUpstream(data(1, first.subarray(9)), trailers(1, 0));
+    expect(seen).toEqual(["a".repeat(600)]);
+    expect([budget.bytes, wire.machine.phase, wire.machine.streams]).toEqual([0, "live", 0]);
   });
 
   it("that makes its hook throw changes nothing for the client", () => {

@@ -16,6 +16,8 @@ export interface ProxyOptions {
   readonly hooks: TapHooks;
   readonly log: Log;
   readonly limits?: Partial<TapLimits>;
+  /** How often a client that must wait for the runtime is looked at, in case it is gone. */
+  readonly stallProbeMs?: number;
 }
 
 /** A look at the tap as it stands. */
@@ -42,13 +44,15 @@ export interface Proxy {
 
 const nowMs = (): number => performance.now();
 
+/** A client that hangs on a runtime that hangs costs one read in this time. */
+const STALL_PROBE_MS = 10_000;
 /** For the last answers to leave, once the bound of a drain has passed. */
 const FLUSH_MS = 500;
 
 type Accepted = { readonly listener?: string | undefined };
 
 /** Makes a tap without any connection; nothing is dialled before a client is accepted. */
-export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions): Proxy {
+export function createProxy({ upstreamPath, hooks, log, limits, stallProbeMs }: ProxyOptions): Proxy {
   const inForce: TapLimits = { ...defaultLimits, ...limits };
   const budget = new HeldBudget(inForce.maxHeldBytes);
   const links = new Set<Link>();
@@ -76,6 +80,7 @@ export function createProxy({ upstreamPath, hooks, log, limits }: ProxyOptions):
       upstreamPath,
       connectionId,
       log,
+      stallProbeMs: stallProbeMs ?? STALL_PROBE_MS,
       onRuntime,
       onClosed: () => {
         links.delete(link);

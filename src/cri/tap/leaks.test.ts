@@ -212,13 +212,14 @@ describe("half-open sockets", () => {
     socket.write(Buffer.concat([hello, request(1, "/t.T/A")]));
     await until(() => test.proxy.stats().streams === 1 && socket.bytesRead > 0);
     socket.write(settingsAck);
-    let sent = 0;
-    const more = () => {
-      while (sent < 8 * MIB && socket.write(data(1, Buffer.alloc(16_000)))) sent += 16_009;
-    };
-    more();
-    // As much as the sockets between them take; then its kubelet is gone.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // More than the sockets between them take; then its kubelet is gone.
+    for (let sent = 0; sent < 4 * MIB; sent += 16_000) socket.write(data(1, Buffer.alloc(16_000)));
+    let [unsent, before] = [0, -1];
+    await until(() => {
+      [before, unsent] = [unsent, socket.writableLength];
+      return unsent > MIB && unsent === before;
+    });
+    expect(test.proxy.stats().connections).toBe(1);
     socket.destroy();
     await until(() => test.proxy.stats().connections === 0);
   });

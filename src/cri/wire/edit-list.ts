@@ -132,7 +132,9 @@ export function removeElements(
   const edited = rewriteList(message, field, (start, end, index) => {
     if (!matches(message, start, end, index)) return undefined;
     const before = list.open ? shownElement(field, message.subarray(start, end)) : undefined;
-    list.add(`${prefix}${stepText(path.last)}`, "removed", { before });
+    // Not as the path names it: an argument that is selected by what it is must not be shown either.
+    const label = elementLabel(field, message, start, end, index);
+    list.add(`${prefix}${field.name}${label}`, "removed", { before });
     return null;
   });
   editor.accept(edited);

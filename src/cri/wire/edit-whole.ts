@@ -39,22 +39,27 @@ interface Occurrences {
   readonly last: { readonly start: number; readonly valueStart: number; readonly end: number } | undefined;
   /** All of them together, tags included. */
   readonly bytes: Buffer[];
+  /** Whether one of them is more than an empty run of packed numbers. */
+  readonly said: boolean;
 }
 
 function occurrencesOf(message: Buffer, { field, number }: Target): Occurrences {
   const bytes: Buffer[] = [];
   let last: Occurrences["last"];
+  let said = false;
+  const packable = field !== undefined && isPackable(field);
   const walk = new FieldWalk(message);
   while (walk.next()) {
     if (!isOccurrence(field, number, walk)) continue;
     const { start, valueStart, end } = walk;
     last = { start, valueStart, end };
+    said ||= end > valueStart || !packable;
     // Of a singular scalar only the last one counts.
     if (bytes.length === 0 || !field || field.repeated || field.map || field.kind === "message") {
       bytes.push(message.subarray(start, end));
     }
   }
-  return { count: bytes.length, last, bytes };
+  return { count: bytes.length, last, bytes, said };
 }
 
 function isSingularScalar(field: Field | undefined): field is Field & { kind: ScalarKind | "enum" } {
@@ -92,8 +97,8 @@ function isDefaultField(field: Field, bytes: Buffer): boolean {
 }
 
 /** Whether there is anything: a scalar that says its default says nothing. */
-function isThere(field: Field | undefined, message: Buffer, { count, last }: Occurrences): boolean {
-  if (!isSingularScalar(field)) return count > 0;
+function isThere(field: Field | undefined, message: Buffer, { said, last }: Occurrences): boolean {
+  if (!isSingularScalar(field)) return said;
   return last !== undefined && !isDefault(field, message, last.valueStart, last.end);
 }
 

@@ -1,6 +1,6 @@
 /**
  * Reads a message into plain values: for people, records and comparisons. What must not be shown can be left out on the
- * way, so that it never exists outside. Only what the descriptors know is read; `lazy.ts` reads for expressions.
+ * way, so that it never exists outside. Only what the descriptors know is read.
  */
 import { type Field, messageType } from "./descriptors.ts";
 import { eachValue, FieldWalk, joinedParts, wireType } from "./fields.ts";
@@ -86,8 +86,8 @@ export class PlainReader {
     } else if (field.repeated) {
       if (type !== wireTypeOf(field) && !(isPackable(field) && type === wireType.bytes)) return;
       const list = Array.isArray(before) ? before : [];
-      found[field.name] = list;
       eachElement(field, message, walk, (from, to) => {
+        found[field.name] = list; // an empty run of packed numbers says nothing
         if (list.length < this.#maxItems) list.push(this.value(field, message.subarray(from, to)));
       });
     } else if (type === wireTypeOf(field)) {

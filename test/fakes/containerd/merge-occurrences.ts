@@ -27,6 +27,12 @@ function merge(type: protobuf.Type, message: Uint8Array): Uint8Array {
       joined.set(number, [...(joined.get(number) ?? []), reader.bytes()]);
       continue;
     }
+    const element = (tag & 7) === BYTES ? listedMessage(type, number) : undefined;
+    if (element) {
+      const merged = merge(element, reader.bytes());
+      pieces.push(protobuf.Writer.create().uint32(tag).bytes(merged).finish());
+      continue;
+    }
     reader.skipType(tag & 7);
     pieces.push(message.subarray(start, reader.pos));
   }
@@ -35,6 +41,12 @@ function merge(type: protobuf.Type, message: Uint8Array): Uint8Array {
     if (inner) writer.uint32((number << 3) | BYTES).bytes(merge(inner, Buffer.concat(parts)));
   }
   return Buffer.concat([...pieces, writer.finish()]);
+}
+
+/** The type of the elements of a list of messages. */
+function listedMessage(type: protobuf.Type, number: number): protobuf.Type | undefined {
+  const field = type.fieldsById[number]?.resolve();
+  return field?.repeated && field.resolvedType instanceof protobuf.Type ? field.resolvedType : undefined;
 }
 
 function singularMessage(type: protobuf.Type, number: number): protobuf.Type | undefined {

@@ -3,9 +3,27 @@
  * throws and never asks: a request that cannot be read, or whose id nobody has seen, simply names nobody.
  */
 import type { ContainerFacts, PodFacts, PodIndex } from "../pods/pod-index.ts";
-import { createContainer, runPodSandbox } from "../wire/cri-fields.ts";
+import { fieldNumbers } from "../wire/field-path.ts";
 import { MessageReader } from "../wire/fields.ts";
 import type { Subject } from "./call-record.ts";
+
+const sandboxField = (path: string) => fieldNumbers("RunPodSandboxRequest", path);
+const runPodSandbox = {
+  podName: sandboxField("config.metadata.name"),
+  podUid: sandboxField("config.metadata.uid"),
+  podNamespace: sandboxField("config.metadata.namespace"),
+};
+
+const containerField = (path: string) => fieldNumbers("CreateContainerRequest", path);
+const createContainer = {
+  podSandboxId: containerField("pod_sandbox_id"),
+  containerName: containerField("config.metadata.name"),
+  image: containerField("config.image.image"),
+  userSpecifiedImage: containerField("config.image.user_specified_image"),
+  podName: containerField("sandbox_config.metadata.name"),
+  podUid: containerField("sandbox_config.metadata.uid"),
+  podNamespace: containerField("sandbox_config.metadata.namespace"),
+};
 
 /** Where a request has the id that it is about. */
 const idFields: Readonly<

@@ -20,12 +20,14 @@ import { silentLog } from "../../src/observe/log.ts";
 import { type CriClient, connectCri } from "../fakes/kubelet/cri-client.ts";
 import { startPod, stopPod } from "../fakes/kubelet/pod.ts";
 import { type PrivateContainerd, startContainerd } from "./support/containerd.ts";
+import { type ProxiedCri, startProxiedCri } from "./support/proxied-cri.ts";
 
 const trivet = fileURLToPath(new URL("../../bin/trivet", import.meta.url));
 const network = `trivet-cache-${process.pid}`;
 const forwarding = "net.ipv4.ip_forward";
 let directory: string;
 let containerd: PrivateContainerd;
+let proxy: ProxiedCri;
 let cri: CriClient;
 let forwarded: string;
 let deps: Awaited<ReturnType<typeof createCniDeps>>;
@@ -44,11 +46,13 @@ beforeAll(async () => {
   const conflist = { cniVersion: "1.0.0", name: network, plugins: [plugin] };
   await writeFile(at("net.d", "10-trivet.conflist"), JSON.stringify(conflist));
   containerd = await startContainerd({ root: at("c"), cniBinDir: at("bin"), cniConfDir: at("net.d") });
-  cri = connectCri({ path: containerd.socket });
+  proxy = await startProxiedCri(containerd.socket, directory);
+  cri = connectCri({ path: proxy.path });
 });
 
 afterAll(async () => {
   cri?.close();
+  await proxy?.stop();
   await containerd?.stop();
   await deps.sysctl.write(forwarding, forwarded);
   await rm(directory, { recursive: true, force: true });

@@ -17,6 +17,7 @@ import type { PodSpec } from "../fakes/kubelet/pod-config.ts";
 import { uplink, World } from "./support/cni-world.ts";
 import { type PrivateContainerd, startContainerd } from "./support/containerd.ts";
 import { mountsBelow } from "./support/processes.ts";
+import { type ProxiedCri, startProxiedCri } from "./support/proxied-cri.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const program = join(repository, "bin/trivet");
@@ -30,6 +31,7 @@ const get = ["busybox", ...wget];
 
 let world: World;
 let containerd: PrivateContainerd;
+let proxy: ProxiedCri;
 let agent: Daemon;
 let cri: CriClient;
 /** Every sandbox that there ever was. */
@@ -53,7 +55,8 @@ beforeAll(async () => {
   containerd = await startContainerd({
     ...{ root: at("c"), cniBinDir: at("bin"), cniConfDir: at("net.d"), netns },
   });
-  cri = connectCri({ path: containerd.socket });
+  proxy = await startProxiedCri(containerd.socket, world.directory);
+  cri = connectCri({ path: proxy.path });
   agent = createDaemon({
     netns,
     args: [
@@ -69,6 +72,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   cri?.close();
+  await proxy?.stop();
   // Before the agent: it takes down what pods are left, and their network with them.
   await containerd?.stop();
   await agent?.stop();

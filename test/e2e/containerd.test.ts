@@ -11,6 +11,7 @@ import { connectRawCri } from "../fakes/kubelet/raw-cri-client.ts";
 import { groupsOf } from "./support/cgroups.ts";
 import { type PrivateContainerd, startContainerd } from "./support/containerd.ts";
 import { mountsBelow, processesWith } from "./support/processes.ts";
+import { type ProxiedCri, startProxiedCri } from "./support/proxied-cri.ts";
 
 const bridge = "tve2ebr0";
 const exec = createExec("/usr/sbin:/usr/bin:/sbin:/bin", createSyscalls());
@@ -18,6 +19,7 @@ const command = async (...argv: [string, ...string[]]) => (await exec(argv, { ti
 
 let directory: string;
 let containerd: PrivateContainerd;
+let proxy: ProxiedCri;
 let cri: CriClient;
 let deps: KubeletDeps;
 /** Of sandboxes and containers: what is theirs must be gone at the end, whatever else this machine does meanwhile. */
@@ -45,12 +47,14 @@ beforeAll(async () => {
   const plugins = conflist.plugins.map((plugin) => ({ ...plugin, ipam: { ...plugin.ipam, dataDir } }));
   await writeFile(join(cniConfDir, "10-e2e.conflist"), JSON.stringify({ ...conflist, plugins }));
   containerd = await startContainerd({ root: join(directory, "c"), cniBinDir: "/usr/lib/cni", cniConfDir });
-  cri = connectCri({ path: containerd.socket });
+  proxy = await startProxiedCri(containerd.socket, directory);
+  cri = connectCri({ path: proxy.path });
   deps = { cri, kubeletRoot: join(directory, "kubelet"), logRoot: join(directory, "pods") };
 });
 
 afterAll(async () => {
   cri?.close();
+  await proxy?.stop();
   await containerd?.stop();
   const ports = await command("ip", "-brief", "link", "show", "master", bridge);
   await command("ip", "link", "delete", bridge);
@@ -62,7 +66,7 @@ afterAll(async () => {
   expect(await groupsOf(ids)).toEqual([]);
 });
 
-describe("a private containerd", () => {
+describe("a private containerd, through the proxy,", () => {
   it("is ready for a kubelet, with a network", async () => {
     const { status } = await cri.call("Status");
     expect(status?.conditions).toMatchObject([
@@ -103,7 +107,7 @@ describe("a private containerd", () => {
   });
 
   it("kubelet 1.28: answers calls whose :authority is the raw path of the socket", async () => {
-    const raw = await connectRawCri({ path: containerd.socket });
+    const raw = await connectRawCri({ path: proxy.path });
     expect(await raw.call("Version")).toMatchObject({ version: "0.1.0", runtime_name: "containerd" });
     for (const rule of rules) {
       const stage = { cri: raw, image: containerd.image, logRoot: join(directory, "raw") };

@@ -3,6 +3,7 @@
  * in one walk. A map's last entry of a key counts; of an environment the first does, so that one that is set is the only
  * one afterwards.
  */
+
 import { type ChangeList, shownReader, shownValue } from "./changes.ts";
 import type { Field } from "./descriptors.ts";
 import type { MessageEditor } from "./editor.ts";
@@ -10,6 +11,7 @@ import { bytesField } from "./encode.ts";
 import { FieldWalk, wireType } from "./fields.ts";
 import { eachOf, isBytes, KeyScan, keyNumberOf, rewriteList } from "./list.ts";
 import { readEntry } from "./read.ts";
+import { REDACTED } from "./redaction.ts";
 import { Splicer } from "./splice.ts";
 import type { Entry, Target } from "./targets.ts";
 
@@ -75,7 +77,7 @@ function withValue(
 /** An element as it is shown: of a map's entry and of KeyValue the value alone, as it is set. */
 function shown(field: Field, { key, value }: Entry, element: Buffer): string {
   if (field.map) return JSON.stringify(shownReader.entryValue(field, key, readEntry(element).value));
-  if (value) return JSON.stringify("[redacted]");
+  if (value) return JSON.stringify(REDACTED);
   return shownValue(field, element);
 }
 

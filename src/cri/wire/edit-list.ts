@@ -4,6 +4,7 @@ import type { Field } from "./descriptors.ts";
 import { MessageEditor } from "./editor.ts";
 import { bytesMatcher, eachOf, elementLabel, isBytes, rewriteList, type Verdict } from "./list.ts";
 import { jsonText, PlainReader } from "./read.ts";
+import { REDACTED } from "./redaction.ts";
 import { stepText, type Target } from "./targets.ts";
 import { elementFields } from "./value.ts";
 
@@ -113,6 +114,7 @@ export function setElement(
 
 /** An element, or the entry of a map, as it is shown; of an entry and of KeyValue the value alone. */
 function shownElement(field: Field, element: Buffer): string {
+  if (field.message === "KeyValue") return JSON.stringify(REDACTED);
   if (!field.map) return shownValue(field, element);
   const map = shownReader.field(field, Buffer.concat(elementFields(field, [element])));
   return shownText(map instanceof Map ? ([...map.values()][0] ?? "") : "");
@@ -131,9 +133,9 @@ export function removeElements(
   const matches = bytesMatcher(field, selector);
   const edited = rewriteList(message, field, (start, end, index) => {
     if (!matches(message, start, end, index)) return undefined;
-    const before = list.open ? shownElement(field, message.subarray(start, end)) : undefined;
     // Not as the path names it: an argument that is selected by what it is must not be shown either.
-    const label = elementLabel(field, message, start, end, index);
+    const label = list.open ? elementLabel(field, message, start, end, index) : "";
+    const before = list.open ? shownElement(field, message.subarray(start, end)) : undefined;
     list.add(`${prefix}${field.name}${label}`, "removed", { before });
     return null;
   });
@@ -161,7 +163,7 @@ export function editWhere(editor: MessageEditor, edit: WhereEdit): void {
       return one.finish();
     }
     const same = element !== undefined && isBytes(message, start, end, element);
-    const before = list.open ? shownValue(field, item) : undefined;
+    const before = list.open ? shownElement(field, item) : undefined;
     if (!element) list.add(name, "removed", { before });
     else
       list.add(name, same ? "kept" : "changed", {

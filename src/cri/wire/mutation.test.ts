@@ -140,8 +140,8 @@ const edits: [string, object, MutationSpec, object, object[]][] = [
     { op: "remove", path: "config.envs[A]" },
     { config: { envs: [{ key: "B", value: "2" }] } },
     [
-      { field: "config.envs[A]", outcome: "removed", before: '{"key":"A","value":"[redacted]"}' },
-      { field: "config.envs[A]", outcome: "removed", before: '{"key":"A","value":"[redacted]"}' },
+      { field: "config.envs[A]", outcome: "removed", before: '"[redacted]"' },
+      { field: "config.envs[A]", outcome: "removed", before: '"[redacted]"' },
     ],
   ],
   [

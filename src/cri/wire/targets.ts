@@ -2,12 +2,14 @@
  * What a mutation does to one field, with its values encoded: everything that can be known before a message comes, and
  * every mistake that can be told when a policy is loaded.
  */
+
 import { shownReader, shownText, shownValue } from "./changes.ts";
 import { type Field, messageType } from "./descriptors.ts";
 import { bytesField, entryBytes, tag, varint } from "./encode.ts";
 import { keyFieldOf, keyText, pathError, type ResolvedPath, resolvePath, type Step } from "./field-path.ts";
 import { eachValue } from "./fields.ts";
 import type { ItemPredicate, MutationOp, MutationSpec } from "./mutation.ts";
+import { REDACTED } from "./redaction.ts";
 import { encodeElements, encodeField, encodeValue, mappingOf } from "./value.ts";
 
 /** An entry of a map, or an element of a list whose elements have keys. */
@@ -83,7 +85,7 @@ function whole(path: ResolvedPath, keep: boolean, value: unknown): Target {
   const { field, number } = path.last;
   if (!field) {
     const pieces = [unknownField(number, value, path.text)];
-    return { ...at(path), kind: "whole", keep, pieces, shown: JSON.stringify("[redacted]") };
+    return { ...at(path), kind: "whole", keep, pieces, shown: JSON.stringify(REDACTED) };
   }
   const pieces = encodeField(field, value, path.text);
   const shown = shownReader.field(field, Buffer.concat(pieces));

@@ -114,7 +114,11 @@ export async function unwireKubelet(deps: NodeDeps, { force = false } = {}): Pro
   const before = await runningKubelet(deps);
   const restored = await createJournal({ files, stateDir }).restore({ owner: "kubelet", force });
   const kept = restored.filter(({ outcome }) => outcome === "changed").map(({ path }) => path);
-  if (!wiring) return { restored, kept, verdict: { isWell: true, pid: before?.pid ?? 0 } };
+  if (!wiring) {
+    // The bypass script was here before.
+    if (kept.length === 0) await forgetWiring(deps);
+    return { restored, kept, verdict: { isWell: true, pid: before?.pid ?? 0 } };
+  }
   const { restart, healthUrl, withinMs, settleMs } = wiring;
   deps.tell(`restarting the kubelet: ${restart}`);
   await restartKubelet(deps, restart, withinMs);

@@ -47,8 +47,15 @@ export class PlainReader {
   }
 
   message(messageName: string, message: Buffer): PlainMessage {
-    const { byNumber } = messageType(messageName);
-    return this.#read(message, (number) => byNumber.get(number));
+    const { byNumber, fields } = messageType(messageName);
+    const found = this.#read(message, (number) => byNumber.get(number));
+    // In the order of the .proto, however they come: equal messages read the same.
+    const ordered: PlainMessage = {};
+    for (const { name } of fields) {
+      const value = found[name];
+      if (value !== undefined) ordered[name] = value;
+    }
+    return ordered;
   }
 
   /** All that `message` holds of one field; undefined where it holds nothing. */
@@ -65,8 +72,6 @@ export class PlainReader {
       if (!field) continue;
       if (field.kind === "message" && !field.repeated) {
         if (walk.type === wireType.bytes) addPart(parts, field, message.subarray(walk.valueStart, walk.end));
-        // The place among the others is that of the first occurrence.
-        if (!Object.hasOwn(found, field.name) && parts.has(field)) found[field.name] = "";
       } else this.#add(found, field, message, walk);
     }
     for (const [field, pieces] of parts) {

@@ -45,7 +45,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
     notify,
     addresses: { open: observers.openAddress, close: observers.closeAddress },
     reloadPolicies: async () => "the policies are read at the start and at a reload",
-    onReload: (result) => observers.reloaded("process", result),
+    onReloadFailed: () => observers.reloaded("process", "failed"),
     handOverMs: config.handOverSeconds,
     end: () => void observers.stop().finally(() => process.exit(0)),
   });
@@ -73,6 +73,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
   });
   await begin(config, beginning, { log, listeners, observers, service });
   service.started();
+  if (beginning.predecessor || beginning.takeOver) observers.reloaded("process", "ok");
   // Whoever waits for us is told only now that all is there.
   await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
   beginning.predecessor?.serving();

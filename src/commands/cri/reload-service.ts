@@ -26,7 +26,8 @@ export interface ReloadServiceOptions {
   readonly addresses: { open(): Promise<void>; close(): Promise<void> };
   /** Reads the policies again and says in a sentence how it went; throws where the last good ones stay. */
   readonly reloadPolicies: () => Promise<string>;
-  readonly onReload: (result: "ok" | "failed") => void;
+  /** Those that succeed are counted by the process that serves then. */
+  readonly onReloadFailed: () => void;
   readonly handOverMs: number;
   /** Ends the process, with all calls over or out of time. */
   readonly end: () => void;
@@ -197,7 +198,7 @@ export class ReloadService implements ControlMethods {
     const { log, addresses } = this.#options;
     this.#successor = undefined;
     if (this.#stopping) return;
-    this.#options.onReload("failed");
+    this.#options.onReloadFailed();
     log.error("the reload failed: this process goes on serving", { reason });
     // Each by itself: the calls come first, and they are served already.
     const attempts = await Promise.allSettled([addresses.open(), this.control?.restore()]);
@@ -215,7 +216,6 @@ export class ReloadService implements ControlMethods {
 
   #leave(given: readonly string[], lingerMs: number): void {
     this.#state = "leaving";
-    this.#options.onReload("ok");
     const { listeners, tap, log, handOverMs, end } = this.#options;
     const leave = async () => {
       await pause(lingerMs);

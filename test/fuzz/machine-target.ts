@@ -3,9 +3,10 @@
  * ends by an error of its own at most, tells the end of each call once, keeps no byte, and lets nothing undecided go upstream.
  */
 
-import { FrameType, PREFACE } from "../../src/cri/tap/frames.ts";
+import { Flag, FrameType, PREFACE } from "../../src/cri/tap/frames.ts";
 import type { CallPlan, EditDecision, TapHooks } from "../../src/cri/tap/hooks.ts";
 import { defaultLimits, HeldBudget } from "../../src/cri/tap/limits.ts";
+import { MESSAGE_PREFIX_BYTES } from "../../src/cri/tap/message.ts";
 import { TapMachine } from "../../src/cri/tap/tap-machine.ts";
 import { conversation } from "../../src/cri/tap/testing/conversation.ts";
 import type { Random } from "../../src/cri/tap/testing/random.ts";
@@ -16,8 +17,8 @@ const STEPS = 40;
 
 /** Hooks that plan at random, and what they are owed. */
 class Planner implements TapHooks {
-  /** Streams whose request may not reach upstream: denied, or held and not let go so far. */
-  readonly forbidden = new Set<number>();
+  /** How many request octets of a stream may reach upstream, where it is denied or held: what was decided, no more. */
+  readonly allowed = new Map<number, number>();
   open = 0;
   errors = 0;
   readonly #random: Random;
@@ -30,7 +31,7 @@ class Planner implements TapHooks {
   onRequest({ streamId }: { readonly streamId: number }): CallPlan {
     const random = this.#random;
     if (random.chance(40)) {
-      this.forbidden.add(streamId);
+      this.allowed.set(streamId, 0);
       throw new Error("a bug in onRequest");
     }
     this.open++;
@@ -46,7 +47,7 @@ class Planner implements TapHooks {
       check(!over && message.length >= 0, "a response after the end");
     const deny = random.chance(6) ? { status: 7, message: "nö" } : undefined;
     const hold = random.chance(2);
-    if (deny !== undefined || hold) this.forbidden.add(streamId);
+    if (deny !== undefined || hold) this.allowed.set(streamId, 0);
     return { hold, deny, observeResponse: random.chance(2), call: { edit, onResponse, onEnd } };
   }
 
@@ -65,9 +66,10 @@ class Planner implements TapHooks {
   #decide(streamId: number, message: Uint8Array): EditDecision {
     const random = this.#random;
     if (random.chance(4)) return { action: "deny", status: 1 + random.below(16), message: "no" };
-    this.forbidden.delete(streamId);
-    if (random.chance(2)) return { action: "forward" };
-    return { action: "replace", message: Buffer.concat([message, random.bytes(random.below(500))]) };
+    const more = random.chance(2) ? random.below(500) : -1;
+    this.allowed.set(streamId, MESSAGE_PREFIX_BYTES + message.length + Math.max(more, 0));
+    if (more < 0) return { action: "forward" };
+    return { action: "replace", message: Buffer.concat([message, random.bytes(more)]) };
   }
 
   /** Makes one of the decisions that are waited for; false where there is none. */
@@ -82,11 +84,11 @@ class Planner implements TapHooks {
 /** Checks what goes to one side: whole frames, and no frame within a header block. */
 class Watched {
   readonly #cutter = new FrameCutter();
-  readonly #onData: (streamId: number) => void;
+  readonly #onData: (streamId: number, octets: number) => void;
   #skip: number;
   #inBlock = 0;
 
-  constructor(prefaceBytes: number, onData: (streamId: number) => void) {
+  constructor(prefaceBytes: number, onData: (streamId: number, octets: number) => void) {
     this.#skip = prefaceBytes;
     this.#onData = onData;
   }
@@ -103,7 +105,9 @@ class Watched {
             "a frame within a header block",
           );
         if (isBlock || type === FrameType.continuation) this.#inBlock = (flags & 4) === 0 ? streamId : 0;
-        if (type === FrameType.data && payload.length > 0) this.#onData(streamId);
+        if (type !== FrameType.data) continue;
+        const padding = (flags & Flag.padded) === 0 ? 0 : 1 + (payload[0] ?? 0);
+        this.#onData(streamId, payload.length - padding);
       }
     }
   }
@@ -131,9 +135,12 @@ async function attempt(random: Random): Promise<Verdict> {
     onDecided: () => undefined,
   });
   const toClient = new Watched(0, () => undefined);
-  const toUpstream = new Watched(PREFACE.length, (id) =>
-    check(!planner.forbidden.has(id), `bytes of stream ${id} went upstream undecided`),
-  );
+  const sent = new Map<number, number>();
+  const toUpstream = new Watched(PREFACE.length, (id, octets) => {
+    const all = (sent.get(id) ?? 0) + octets;
+    sent.set(id, all);
+    check(all <= (planner.allowed.get(id) ?? all), `bytes of stream ${id} went upstream undecided`);
+  });
   const take = () => {
     toUpstream.take(machine.takeForUpstream());
     toClient.take(machine.takeForClient());

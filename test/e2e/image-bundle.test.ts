@@ -21,11 +21,11 @@ let program: string;
 let environment: Readonly<Record<string, string>>;
 
 beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "trivet-bundle-"));
   execFileSync(process.execPath, ["hack/bundle.ts"], {
     cwd: repository,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  directory = await mkdtemp(join(tmpdir(), "trivet-bundle-"));
   bundle = join(directory, "trivet");
   program = join(bundle, "bin/trivet");
   await cp(join(repository, "dist/trivet"), bundle, { recursive: true });

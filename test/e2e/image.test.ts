@@ -2,8 +2,9 @@
  * The image of `make image` in a real containerd, its containers made as the DaemonSet has them. What a node would have is
  * below a scratch directory; containerd is in a network namespace of its own.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -70,8 +71,8 @@ beforeAll(async () => {
   });
   cri = connectCri({ path: containerd.socket });
   run("ctr", "--address", containerd.socket, "--namespace", "k8s.io", "images", "import", image.path);
-  // Namespaces of this containerd's pods are below its own state, not in /run/netns.
-  const alike = [onNode("run"), onNode("opt"), containerd.paths.state];
+  // With this containerd's socket, and the namespaces of its pods, which are not in /run/netns.
+  const alike = [onNode("run"), onNode("opt"), containerd.paths.root];
   for (const path of alike) mkdirSync(path, { recursive: true });
   pod = await startDaemonSetPod({ cri, image: image.name, node: onNode(), alike });
 });
@@ -79,10 +80,11 @@ beforeAll(async () => {
 afterAll(async () => {
   cri?.close();
   await containerd?.stop();
+  if (!world) return; // there was nothing to build an image of
   for (const { mountPoint } of [...(await mounts.list())].reverse()) {
     if (mountPoint.startsWith(onNode())) await mounts.unmount(mountPoint);
   }
-  await world?.destroy();
+  await world.destroy();
   const results = join(defaultCacheDir, "results");
   for (const name of existsSync(results) ? readdirSync(results) : []) {
     if (name.startsWith(network)) rmSync(join(results, name));
@@ -179,6 +181,24 @@ describe("its verbs, as the DaemonSet's pod runs them", () => {
     expect(leases.exitCode).toBe(0);
   });
 
+  test("doctor finds its own daemon well, and lacks no program", async () => {
+    // All that it looks for is mounted at the node's own paths: the machine's first process may be nobody's to look at.
+    const { output } = await agent.exec(
+      ...["trivet", "doctor", "--all", "-o", "json", "--root", "/", "--kubelet-root", pod.kubeletRoot],
+      ...["--cri-socket", containerd.socket, "--cni-socket", onNode("run/trivet/cni.sock")],
+      ...["--storage-socket", onNode("run/trivet/storage.sock"), "--state-dir", onNode("var/lib/trivet")],
+      ...["--cni-conf-dir", onNode("etc/cni/net.d"), "--cni-bin-dir", onNode("opt/cni/bin")],
+    );
+    const { findings } = JSON.parse(output) as { findings: Readonly<Record<string, string>>[] };
+    const errors = findings.filter(({ level }) => level === "error");
+    // There is no kubelet, and all the rest is well.
+    expect(errors.filter(({ area }) => area !== "kubelet")).toEqual([]);
+    const seen = findings.map(({ level, area, subject }) => `${level} ${area} ${subject}`);
+    expect(seen).toEqual(
+      expect.arrayContaining(["ok storage pool images", "ok network plugin", "ok kubelet registration"]),
+    );
+  });
+
   test("a pod of the node gets its address and its volume through it, and both go with the pod", async () => {
     const volume = await createVolume(csi, { name: "pvc-1", sizeBytes: 16 * MIB });
     const write = "echo written >/data/file; ip -4 -o addr show eth0 >/data/address; sleep 600";
@@ -251,10 +271,42 @@ describe("its verbs, as the DaemonSet's pod runs them", () => {
     expect(await loopsBelow(onNode())).toEqual([]);
   });
 
+  test("install, as the init containers run it, puts the runtime, the proxy and the network onto a node that it sees, all of which works there", async () => {
+    // The node of this test: this machine's files, but what is installed lies on file systems that end with it.
+    const lives = `mount -t tmpfs none /opt && mount -t tmpfs none /run && mount -t tmpfs none /var/lib &&
+      mkdir /run/etc /run/work && mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work none /etc &&
+      rm -rf /etc/cni && mkdir /etc/cni && echo ready && exec sleep 600`;
+    const inNetwork = [`--net=${world.netns("node")}`, "unshare", "--mount", "sh", "-c", lives];
+    const node = spawn("nsenter", inNetwork, { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = once(node, "exit");
+    try {
+      await once(node.stdout, "data");
+      const there = (...argv: string[]) => run("nsenter", "-t", String(node.pid), "-m", "-n", "--", ...argv);
+      const before = there("find", "/opt", "/etc/cni", "/var/lib", "-type", "f");
+      expect(pod.initArgs).toHaveLength(3);
+      for (const args of pod.initArgs) {
+        const { exitCode, output } = await pod.run([
+          ...[...args, "--host-pid", String(node.pid), "--service-manager", "none"],
+          ...["--subnet", "10.244.10.0/24", "--upstream", `unix://${containerd.socket}`],
+        ]);
+        expect([exitCode, output]).toEqual([0, expect.stringMatching(/ installed|written/)]);
+      }
+      const installed = "/opt/trivet/current/bin/trivet";
+      expect(there(installed, "version")).toContain(`trivet ${packageFile.version} (Node.js 24.`);
+      expect(there("ls", "/opt/cni/bin", "/etc/cni/net.d")).toContain("10-trivet.conflist");
+      there(installed, "uninstall", "--service-manager", "none");
+      expect(there("find", "/opt", "/etc/cni", "/var/lib", "-type", "f")).toBe(before);
+    } finally {
+      node.kill("SIGKILL");
+      await ended;
+    }
+  });
+
   test("uninstall cni takes back what install has put there", async () => {
     const { exitCode } = await pod.run(["uninstall", "cni", "--state-dir", onNode("run/trivet-var")]);
     expect(exitCode).toBe(0);
-    expect(readdirSync(onNode("opt/cni/bin"))).toEqual([]);
+    // The directory too, which was not there before.
+    expect(existsSync(onNode("opt/cni/bin"))).toBe(false);
     expect(readdirSync(onNode("etc/cni/net.d"))).toEqual([]);
     await pod.stop();
   });

@@ -38,6 +38,7 @@ interface Container {
 interface PodTemplate {
   readonly hostNetwork?: boolean;
   readonly hostPID?: boolean;
+  readonly initContainers?: readonly Pick<Container, "args">[];
   readonly containers: readonly [Container, ...Container[]];
   readonly volumes: readonly Volume[];
 }
@@ -80,6 +81,8 @@ export interface DaemonSetPodOptions {
 export interface DaemonSetPod {
   /** The manifest's own arguments, those of a node being filled in. */
   readonly args: readonly string[];
+  /** Those of the init containers, in their order. */
+  readonly initArgs: readonly (readonly string[])[];
   /** `<node>/var/lib/kubelet`, at the same path inside. */
   readonly kubeletRoot: string;
   /** Starts a container with these arguments to the image's entry point. */
@@ -126,6 +129,7 @@ export async function startDaemonSetPod(options: DaemonSetPodOptions): Promise<D
 
   return {
     args: container.args.map((arg) => arg.replace("$(KUBELET_ROOT)", kubeletRoot)),
+    initArgs: (template.initContainers ?? []).map(({ args }) => args),
     kubeletRoot,
     async start(args) {
       const { container_id, output } = await create(args, []);

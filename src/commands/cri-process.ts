@@ -3,7 +3,6 @@ import type { CriConfig } from "../config/cri.ts";
 import { createCalls } from "../cri/calls.ts";
 import { createPodIndex } from "../cri/pods/pod-index.ts";
 import { createRuntimeClient } from "../cri/pods/runtime-client.ts";
-import type { RuntimePolicy } from "../cri/policy/schema.ts";
 import { restrictListeners } from "../cri/serve/listener-hooks.ts";
 import { allowedPaths } from "../cri/serve/methods.ts";
 import { createProxy } from "../cri/tap/proxy.ts";
@@ -12,11 +11,11 @@ import { createLog, type Log, type LogLevel } from "../observe/log.ts";
 import { version } from "../version.ts";
 import { Listeners, listenerSpecs } from "./cri/listeners.ts";
 import { type CriObservers, startObservers } from "./cri/observers.ts";
+import { openPolicies } from "./cri/policies.ts";
 import { controlSocketPath, serveControl } from "./cri/reload-control.ts";
 import { ReloadService } from "./cri/reload-service.ts";
 import { type Beginning, inheritListeners, NameTakeOver, openPatiently } from "./cri/start.ts";
 import { endOnSignals } from "./life-cycle.ts";
-import { readPolicyDirectory } from "./policy-directory.ts";
 
 /** A process that only ends its calls is in nobody's way for long, once it is told to end. */
 const LEAVING_DRAIN_MS = 2_000;
@@ -24,14 +23,14 @@ const LEAVING_DRAIN_MS = 2_000;
 /** Resolves when the sockets accept; the process then lives until a signal or a reload ends it. */
 export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: Beginning): Promise<void> {
   const log = createLog("cri", logLevel);
-  const policies: readonly RuntimePolicy[] = config.policyDir
-    ? await readPolicyDirectory(config.policyDir)
-    : [];
   const runtime = createRuntimeClient({ path: config.upstream });
   const pods = createPodIndex({ ask: runtime.ask });
+  const policies = await openPolicies(config, { log, pods });
   let proxy: ReturnType<typeof createProxy> | undefined;
-  const observers = await startObservers({ config, log, pods, stats: () => proxy?.stats() });
-  const calls = createCalls({ policies, ...observers.watch });
+  const { notReady } = policies;
+  const observers = await startObservers({ config, log, pods, stats: () => proxy?.stats(), notReady });
+  policies.report((result) => observers.reloaded("policies", result));
+  const calls = createCalls({ ...policies.forCalls, ...observers.watch });
   const rules = config.listeners.map(({ name, methods }) => ({ name, paths: allowedPaths(methods) }));
   const tap = createProxy({ upstreamPath: config.upstream, hooks: restrictListeners(calls, rules), log });
   proxy = tap;
@@ -44,7 +43,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
     listeners,
     notify,
     addresses: { open: observers.openAddress, close: observers.closeAddress },
-    reloadPolicies: async () => "the policies are read at the start and at a reload",
+    reloadPolicies: policies.reload,
     onReloadFailed: () => observers.reloaded("process", "failed"),
     handOverMs: config.handOverSeconds,
     end: () => void observers.stop().finally(() => process.exit(0)),
@@ -80,7 +79,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
   log.info("ready", {
     listen: config.listen,
     upstream: config.upstream,
-    policies: policies.map(({ name }) => name),
+    policies: policies.names(),
     listeners: listeners.open.map(({ name }) => name),
   });
 }

@@ -29,6 +29,24 @@ const settings: readonly Setting[] = [
     help: "directory of RuntimePolicy files (*.yaml); without it no call is changed",
   },
   {
+    path: "cri.policyCache",
+    flag: "--policy-cache <file>",
+    help: "keep the last good policies here, for a start with bad ones; without it such a start is refused",
+  },
+  {
+    path: "cri.exemptNamespaces",
+    flag: "--exempt-namespace <name>",
+    help: "leave the pods of this namespace alone, unless a policy names it; repeatable",
+    list: true,
+    default: "kube-system trivet-system",
+  },
+  {
+    path: "cri.unknownMethods",
+    flag: "--unknown-methods <allow|deny>",
+    help: "whether methods that are newer than this proxy pass",
+    default: "allow",
+  },
+  {
     path: "cri.callLog",
     flag: "--call-log <file>",
     help: "write one JSON line a call to this file, or - for stdout; without it calls go to the log, polls at debug",

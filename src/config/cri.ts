@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { callLogEntries } from "./cri-call-log.ts";
 import { listenersSchema } from "./cri-listeners.ts";
-import { absolutePath, logLevel, seconds, tcpAddress, unixAddress } from "./values.ts";
+import { absolutePath, logLevel, seconds, tcpAddress, text, unixAddress } from "./values.ts";
 
 /** Where the runtime listens unless told otherwise: containerd's own default. */
 export const defaultUpstream = "unix:///run/containerd/containerd.sock";
@@ -13,11 +13,20 @@ const DEFAULT_DRAIN_SECONDS = 10;
 // process for it.
 const DEFAULT_HAND_OVER_SECONDS = 600;
 
+// What runs the node must start whatever a policy says.
+const defaultExemptNamespaces = ["kube-system", "trivet-system"];
+
 const criEntries = v.strictObject({
   listen: v.optional(unixAddress, defaultListen),
   upstream: v.optional(unixAddress, defaultUpstream),
   /** A directory of policy files; without it no call is changed. */
   policyDir: v.optional(absolutePath),
+  /** Keeps the last good set of policies for a start with a bad one. Without it, such a start is refused. */
+  policyCache: v.optional(absolutePath),
+  /** Namespaces whose pods policies leave alone, unless they name them. */
+  exemptNamespaces: v.optional(v.array(text), defaultExemptNamespaces),
+  /** Whether calls of methods that our CRI does not know pass. */
+  unknownMethods: v.optional(v.picklist(["allow", "deny"], "must be allow or deny"), "allow"),
   ...callLogEntries,
   metricsAddress: v.optional(tcpAddress),
   drainSeconds: v.optional(seconds, DEFAULT_DRAIN_SECONDS),

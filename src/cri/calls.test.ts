@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { createCalls, methodOf } from "./calls.ts";
-import type { RuntimePolicy } from "./policy/schema.ts";
+import { createPolicyEngine, type PolicyEngineOptions } from "./policy/engine.ts";
+import { loadPolicies } from "./policy/load.ts";
+import type { RuntimePolicy } from "./policy/policy.ts";
 import { type CallRecord, recordLevel, statusName } from "./record/call-record.ts";
 import { subjectOf } from "./record/subject.ts";
 import type { CallEnd } from "./tap/hooks.ts";
@@ -26,11 +28,31 @@ const createContainer = Buffer.concat([
   bytesField(3, sandbox),
 ]);
 
-const policy: RuntimePolicy = {
-  name: "add-secret",
-  methods: new Set(["CreateContainer"]),
-  namespaces: undefined,
-  additions: [{ path: "config.envs", entries: new Map([["ADDED", secret]]) }],
+function policyOf(name: string, spec: string): RuntimePolicy {
+  const text = `{ apiVersion: trivet.dev/v1alpha1, kind: RuntimePolicy, metadata: { name: ${name} }, spec: ${spec} }`;
+  const [policy] = loadPolicies([{ file: "policy.yaml", text }]);
+  if (!policy) throw new Error("no policy");
+  return policy;
+}
+
+const policy = policyOf(
+  "add-secret",
+  `{ methods: [CreateContainer], mutations: [{ op: add, path: config.envs, values: { ADDED: ${secret} } }] }`,
+);
+const refuse = policyOf(
+  "no-exec",
+  '{ methods: [Exec], validations: [{ expression: "false", message: no }] }',
+);
+
+const pod = {
+  namespace: "default",
+  name: "web-1",
+  uid: "uid-1",
+  labels: new Map<string, string>(),
+  annotations: new Map<string, string>(),
+  runtimeHandler: "",
+  isStatic: false,
+  incomplete: false,
 };
 
 const end: CallEnd = {
@@ -42,9 +64,23 @@ const end: CallEnd = {
   timing: { startMs: 1, requestDoneMs: 2, responseStartMs: 3, endMs: 4.25, heldMs: 0.5 },
 };
 
-function observe(policies: readonly RuntimePolicy[], method: string) {
+interface Observed {
+  readonly pods?: PolicyEngineOptions["pods"];
+  readonly unknownMethods?: "allow" | "deny";
+}
+
+function observe(
+  policies: readonly RuntimePolicy[],
+  method: string,
+  { pods, unknownMethods }: Observed = {},
+) {
   const records: CallRecord[] = [];
-  const calls = createCalls({ policies, record: (record) => records.push(record), nowMs: () => 0 });
+  const calls = createCalls({
+    policies: policies.length > 0 ? createPolicyEngine({ policies, ...(pods && { pods }) }) : undefined,
+    record: (record) => records.push(record),
+    nowMs: () => 0,
+    ...(unknownMethods && { unknownMethods }),
+  });
   const started = calls.onRequest({
     streamId: 1,
     path: `/runtime.v1.RuntimeService/${method}`,
@@ -57,12 +93,56 @@ describe("a call through the proxy", () => {
   it.each([
     ["RunPodSandbox", true],
     ["CreateContainer", true],
-    ["StartContainer", true],
     ["ListContainers", false],
     ["MethodOfTomorrow", false],
   ])("holds the request of %s: %s", (method, hold) => {
     expect(observe([policy], method).hold).toBe(hold);
     expect(observe([], method).hold).toBe(hold);
+  });
+
+  it("is held if a policy is about it", () => {
+    expect(observe([], "ListImages").hold).toBe(false);
+    const listImages = policyOf("p", '{ methods: [ListImages], validations: [{ expression: "false" }] }');
+    expect(observe([listImages], "ListImages").hold).toBe(true);
+  });
+
+  it("of a method that nobody knows is refused at once where that is asked for", () => {
+    const { deny, hold, call, records } = observe([], "MethodOfTomorrow", { unknownMethods: "deny" });
+    expect({ deny, hold }).toMatchObject({ deny: { status: 7 }, hold: false });
+    call?.onEnd({ ...end, grpcStatus: 7 });
+    expect(records).toMatchObject([{ method: "MethodOfTomorrow", status: "PERMISSION_DENIED" }]);
+    expect(observe([], "Version", { unknownMethods: "deny" }).deny).toBeUndefined();
+    expect(observe([], "MethodOfTomorrow").deny).toBeUndefined();
+  });
+
+  it("is refused in the name of the policy", async () => {
+    const container = { containerId: "c1", name: "main", image: "nginx", pod: { ...pod, sandboxId: "s1" } };
+    const pods = { sandbox: () => undefined, container: () => undefined, lookup: async () => container };
+    const { call, records } = observe([refuse], "Exec", {
+      pods: pods as unknown as NonNullable<Observed["pods"]>,
+    });
+    const decision = call?.edit?.(Buffer.from(bytesField(1, "c1")));
+    expect(decision).toBeInstanceOf(Promise);
+    expect(await decision).toEqual({ action: "deny", status: 7, message: "denied by policy no-exec: no" });
+    call?.onEnd({ ...end, grpcStatus: 7 });
+    expect(records).toMatchObject([
+      {
+        policies: [{ policy: "no-exec", action: "denied", message: "no" }],
+        denied: { policy: "no-exec", message: "no" },
+      },
+    ]);
+  });
+
+  it("that ends while the runtime is asked about it is forwarded to nobody", async () => {
+    const asked = Promise.withResolvers<undefined>();
+    const pods = { sandbox: () => undefined, container: () => undefined, lookup: () => asked.promise };
+    const { call, records } = observe([refuse], "Exec", { pods });
+    const decision = call?.edit?.(Buffer.from(bytesField(1, "c1")));
+    call?.onEnd({ ...end, grpcStatus: undefined, reset: "client" });
+    asked.resolve(undefined);
+    expect(await decision).toEqual({ action: "forward" });
+    expect(records).toHaveLength(1);
+    expect(records[0]).not.toHaveProperty("policies");
   });
 
   it("is recorded with who it is about, what changed and how long it took", () => {
@@ -86,7 +166,10 @@ describe("a call through the proxy", () => {
         heldMs: 0.5,
         requestBytes: 100,
         responseBytes: 10,
-        changes: [{ policy: "add-secret", field: "config.envs[ADDED]", outcome: "added" }],
+        policies: [{ policy: "add-secret", action: "mutated" }],
+        changes: [
+          { policy: "add-secret", field: "config.envs[ADDED]", outcome: "added", after: '"[redacted]"' },
+        ],
       },
     ]);
   });
@@ -102,7 +185,9 @@ describe("a call through the proxy", () => {
     const { call, records } = observe([policy], "CreateContainer");
     expect(call?.edit?.(Buffer.from([0x12, 0xff]))).toEqual({ action: "forward" });
     call?.onEnd(end);
-    expect(records[0]?.policyError).toMatch(/ends within/);
+    expect(records[0]?.policies).toMatchObject([
+      { policy: "add-secret", action: "ignored" }, // with no more text than can be shown to hold no secret
+    ]);
   });
 
   it("keeps the whole path of what is not CRI v1", () => {

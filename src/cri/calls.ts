@@ -1,71 +1,93 @@
 /**
- * What happens to each call on its way through the tap: its request is held if a policy or the record asks for
- * it, changed if a policy says so, and one record is written when it is over.
+ * What happens to each call on its way through the tap: its request is held if a policy or the record asks for it, changed
+ * or refused if a policy says so, and one record is written when it is over. Policies come as an interface: without them,
+ * none of what they need is loaded.
  */
-import type { Change } from "./policy/apply.ts";
-import { applyPolicies, isPolicyMethod } from "./policy/apply.ts";
-import type { RuntimePolicy } from "./policy/schema.ts";
+import type { PolicyDecision, PolicyEngine } from "./policy/engine.ts";
 import {
   type CallWatch,
   type CallWatchOptions,
   createCallWatch,
+  type Decided,
   type WatchedCall,
 } from "./record/call-watch.ts";
-import type { CallEnd, CallObserver, EditDecision, TapHooks } from "./tap/hooks.ts";
+import type { CallEnd, CallObserver, Denial, EditDecision, StreamStart, TapHooks } from "./tap/hooks.ts";
+import { methodOf as describedMethod } from "./wire/descriptors.ts";
 
 export interface CallsOptions extends CallWatchOptions {
-  readonly policies: readonly RuntimePolicy[];
+  readonly policies?: PolicyEngine | undefined;
+  /** Whether methods that our CRI does not know are refused. They pass if not given. */
+  readonly unknownMethods?: "allow" | "deny";
 }
 
 const CRI_PATH = /^\/runtime\.v1\.(?:RuntimeService|ImageService)\/(\w+)$/;
+const PERMISSION_DENIED = 7;
 
 /** `/runtime.v1.RuntimeService/Version` as `Version`; any other path as it is. */
 export function methodOf(path: string): string {
   return CRI_PATH.exec(path)?.[1] ?? path;
 }
 
-export function createCalls({ policies, ...options }: CallsOptions): TapHooks {
+function denyUnknown(method: string): Denial {
+  const message = `${method} is no method that this proxy knows, and cri.unknownMethods is deny`;
+  return { status: PERMISSION_DENIED, message };
+}
+
+export function createCalls({ policies, unknownMethods = "allow", ...options }: CallsOptions): TapHooks {
   const watch: CallWatch = createCallWatch(options);
   return {
     onRequest(start) {
       const method = methodOf(start.path);
-      // The methods that policies change are among those that the record wants to read.
-      return { ...watch.wants(method), call: new Call(method, policies, watch.open(start, method)) };
+      const held = policies?.holds(method) === true;
+      const call = new Call(method, start, { policies: held ? policies : undefined, watch });
+      const wanted = watch.wants(method);
+      if (unknownMethods === "deny" && !describedMethod(method)) {
+        return { hold: false, call, deny: denyUnknown(method) };
+      }
+      return { ...wanted, hold: wanted.hold || held, call };
     },
   };
 }
 
+interface CallParts {
+  readonly policies: PolicyEngine | undefined;
+  readonly watch: CallWatch;
+}
+
 class Call implements CallObserver {
   readonly #method: string;
-  readonly #policies: readonly RuntimePolicy[];
+  readonly #listener: string | undefined;
+  readonly #policies: PolicyEngine | undefined;
   readonly #watched: WatchedCall;
-  #changes: readonly Change[] = [];
-  #policyError: string | undefined;
+  #over = false;
 
-  constructor(method: string, policies: readonly RuntimePolicy[], watched: WatchedCall) {
+  constructor(method: string, start: StreamStart, { policies, watch }: CallParts) {
     this.#method = method;
+    this.#listener = start.listener;
     this.#policies = policies;
-    this.#watched = watched;
+    this.#watched = watch.open(start, method);
   }
 
-  edit(message: Uint8Array): EditDecision {
+  edit(message: Uint8Array): EditDecision | Promise<EditDecision> {
     this.#watched.request(message);
-    const changed = this.#change(message);
-    this.#watched.forwarded(changed ?? message);
-    return changed ? { action: "replace", message: changed } : { action: "forward" };
+    if (!this.#policies) return this.#pass(message, undefined);
+    const decision = this.#policies.decide({ method: this.#method, message, listener: this.#listener });
+    if (!(decision instanceof Promise)) return this.#pass(message, decision);
+    return decision.then((decided) => this.#pass(message, decided));
   }
 
-  #change(message: Uint8Array): Uint8Array | undefined {
-    if (!isPolicyMethod(this.#method)) return undefined;
-    try {
-      const applied = applyPolicies(this.#policies, this.#method, message);
-      this.#changes = applied.changes;
-      return applied.message;
-    } catch (error) {
-      // A request that we cannot read goes on as it came: the runtime is the one to judge it.
-      this.#policyError = error instanceof Error ? error.message : String(error);
-      return undefined;
+  #pass(message: Uint8Array, decision: PolicyDecision | undefined): EditDecision {
+    // The client may have gone while the runtime was asked: nothing of it is forwarded then.
+    if (this.#over) return { action: "forward" };
+    if (decision) {
+      const { denied } = this.#watched.decided(message, toldOf(decision));
+      if (denied) {
+        const { policy, message: why } = denied;
+        return { action: "deny", status: PERMISSION_DENIED, message: `denied by policy ${policy}: ${why}` };
+      }
     }
+    this.#watched.forwarded(decision?.message ?? message);
+    return decision?.message ? { action: "replace", message: decision.message } : { action: "forward" };
   }
 
   onResponse(message: Uint8Array): void {
@@ -73,9 +95,16 @@ class Call implements CallObserver {
   }
 
   onEnd(end: CallEnd): void {
-    this.#watched.end(end, {
-      ...(this.#changes.length > 0 && { changes: this.#changes }),
-      ...(this.#policyError !== undefined && { policyError: this.#policyError }),
-    });
+    this.#over = true;
+    this.#watched.end(end);
   }
+}
+
+/** What the record has of a decision: nothing where no policy matched. */
+function toldOf({ outcomes, changes, denied }: PolicyDecision): Decided {
+  return {
+    ...(outcomes.length > 0 && { policies: outcomes }),
+    ...(changes.length > 0 && { changes }),
+    ...(denied && { denied }),
+  };
 }

@@ -28,6 +28,8 @@ export interface ObserverDeps {
   readonly pods: PodIndex;
   /** The tap's, once there is one. */
   readonly stats: () => ProxyStats | undefined;
+  /** What `/readyz` says, where something is wrong. */
+  readonly notReady?: () => string | undefined;
 }
 
 interface ServedMetrics {
@@ -41,6 +43,7 @@ async function prepareMetrics({
   log,
   pods,
   stats,
+  notReady = () => undefined,
 }: ObserverDeps): Promise<ServedMetrics | undefined> {
   if (!metricsAddress) return undefined;
   // Loaded on demand: the library is a quarter of the memory of this process.
@@ -56,7 +59,7 @@ async function prepareMetrics({
   return {
     cri,
     async open() {
-      health = await startHealthServer({ ...metricsAddress, metrics, notReady: () => undefined });
+      health = await startHealthServer({ ...metricsAddress, metrics, notReady });
       log.info("serving metrics", { host: metricsAddress.host, port: health.port });
     },
     async close() {

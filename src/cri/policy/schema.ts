@@ -1,34 +1,13 @@
 /**
- * What a RuntimePolicy file may say, and what it means. Pure: text in, policies or every problem out. Problems
- * carry the path of the field, so that a file can be mended in one go.
+ * The shape of a RuntimePolicy file: text in, documents or every problem out. What the fields mean together, and whether
+ * paths and expressions are right, `compile.ts` knows. Problems carry the path of the field, so that a file can be mended
+ * in one go.
  */
 import * as v from "valibot";
 import { type Document, parseAllDocuments } from "yaml";
-import { TrivetError } from "../../errors.ts";
+import { mutationOps } from "../wire/mutation.ts";
 
 export const policyApiVersion = "trivet.dev/v1alpha1";
-
-/** The calls that a policy can change today. */
-export const policyMethods = ["RunPodSandbox", "CreateContainer"] as const;
-export type PolicyMethod = (typeof policyMethods)[number];
-
-/** The fields that `add` knows, as written in the request of each method. */
-export const additionPaths = ["config.envs", "config.labels", "config.annotations"] as const;
-export type AdditionPath = (typeof additionPaths)[number];
-
-/** Adds each entry whose key is not there yet; what is there stays as it is. */
-export interface Addition {
-  readonly path: AdditionPath;
-  readonly entries: ReadonlyMap<string, string>;
-}
-
-export interface RuntimePolicy {
-  readonly name: string;
-  readonly methods: ReadonlySet<PolicyMethod>;
-  /** Pod namespaces; undefined for all but the exempt ones. */
-  readonly namespaces: ReadonlySet<string> | undefined;
-  readonly additions: readonly Addition[];
-}
 
 export interface PolicySource {
   /** Shown in errors. */
@@ -36,15 +15,17 @@ export interface PolicySource {
   readonly text: string;
 }
 
-// Kubernetes' own bookkeeping (pod uid, hashes, restart counts): a kubelet that reads it changed loses its pods.
-const RESERVED_KEY = /^io\.kubernetes\.|^([a-z0-9.-]+\.)?(kubernetes|k8s)\.io\//;
-const ENV_NAME = /^[^=\0]+$/;
-
-const names = (what: string) => v.pipe(v.string(`${what} must be text`), v.minLength(1, `${what} is empty`));
-
 // The library's own messages show what they found, and a value may be secret: every type has a message of ours.
 const MAPPING = "must be a mapping";
 const LIST = "must be a list";
+const TEXT = "must be text";
+const MAX_POLICY_NAME = 253;
+
+const text = (what: string) => v.pipe(v.string(TEXT), v.minLength(1, `${what} is empty`));
+const texts = (what: string) =>
+  v.optional(v.pipe(v.array(text(what), LIST), v.minLength(1, `names no ${what.replace(/^an? /, "")}`)));
+const list = <T extends v.GenericSchema>(item: T, empty: string) =>
+  v.optional(v.pipe(v.array(item, LIST), v.minLength(1, empty)));
 
 // The library leaves these out of a record without a word.
 const droppedKeys = ["__proto__", "prototype", "constructor"];
@@ -54,73 +35,136 @@ function hasNoDroppedKey(values: unknown): boolean {
   return droppedKeys.every((key) => !Object.hasOwn(values, key));
 }
 
-const mutationSchema = v.pipe(
-  v.strictObject(
-    {
-      op: v.literal("add", 'only "add" is known'),
-      path: v.picklist(additionPaths, `must be one of ${additionPaths.join(", ")}`),
-      values: v.pipe(
-        v.unknown(),
-        v.check((values) => !Array.isArray(values), MAPPING), // to the library a list is a record with numbers for names
-        v.check(hasNoDroppedKey, `holds a name that cannot be used here: ${droppedKeys.join(", ")}`),
-        v.record(names("a name"), v.string('must be text: put it in quotes, as in "8080"'), MAPPING),
-        v.check((values) => Object.keys(values).length > 0, "names nothing to add"),
-      ),
-    },
-    MAPPING,
-  ),
-  v.rawCheck(({ dataset, addIssue }) => {
-    if (!dataset.typed) return;
-    for (const key of Object.keys(dataset.value.values)) {
-      const problem = keyProblem(dataset.value.path, key);
-      if (problem) addIssue({ message: `values["${key}"]: ${problem}` });
-    }
-  }),
+const mapping = v.pipe(
+  v.unknown(),
+  v.check((value) => typeof value === "object" && value !== null && !Array.isArray(value), MAPPING),
+  v.check(hasNoDroppedKey, `holds a name that cannot be used here: ${droppedKeys.join(", ")}`),
+  v.transform((value) => value as Record<string, unknown>),
 );
 
-function keyProblem(path: AdditionPath, key: string): string | undefined {
-  if (path === "config.envs") return ENV_NAME.test(key) ? undefined : "is no name of an environment variable";
-  return RESERVED_KEY.test(key) ? "belongs to Kubernetes: choose a key of your own domain" : undefined;
-}
+const labelOperators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 
-const policySchema = v.strictObject(
+const podSelectorSchema = v.strictObject(
   {
-    apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),
-    kind: v.literal("RuntimePolicy", "must be RuntimePolicy"),
-    metadata: v.strictObject({ name: names("the name") }, MAPPING),
-    spec: v.pipe(
-      v.strictObject(
-        {
-          methods: v.pipe(
-            v.array(v.picklist(policyMethods, `must be one of ${policyMethods.join(", ")}`), LIST),
-            v.minLength(1, "names no method"),
-          ),
-          namespaces: v.optional(
-            v.pipe(v.array(names("a namespace"), LIST), v.minLength(1, "names no namespace")),
-          ),
-          mutations: v.pipe(v.array(mutationSchema, LIST), v.minLength(1, "changes nothing")),
-        },
-        MAPPING,
-      ),
-      v.check(
-        ({ methods, mutations }) =>
-          !methods.includes("RunPodSandbox") || mutations.every(({ path }) => path !== "config.envs"),
-        "a sandbox has no environment: config.envs goes with CreateContainer alone",
+    matchLabels: v.optional(v.pipe(mapping, v.record(text("a label"), v.string(TEXT), MAPPING))),
+    matchExpressions: v.optional(
+      v.array(
+        v.strictObject(
+          {
+            key: text("the key"),
+            operator: v.picklist(labelOperators, `must be one of ${labelOperators.join(", ")}`),
+            values: v.optional(v.array(v.string(TEXT), LIST)),
+          },
+          MAPPING,
+        ),
+        LIST,
       ),
     ),
   },
   MAPPING,
 );
 
-type PolicyDocument = v.InferOutput<typeof policySchema>;
+const namedExpression = v.strictObject(
+  { name: text("the name"), expression: text("the expression") },
+  MAPPING,
+);
 
-function toPolicy({ metadata, spec }: PolicyDocument): RuntimePolicy {
-  return {
-    name: metadata.name,
-    methods: new Set(spec.methods),
-    namespaces: spec.namespaces && new Set(spec.namespaces),
-    additions: spec.mutations.map(({ path, values }) => ({ path, entries: new Map(Object.entries(values)) })),
-  };
+const validationSchema = v.strictObject(
+  {
+    expression: text("the expression"),
+    message: v.optional(text("the message")),
+    messageExpression: v.optional(text("the expression")),
+  },
+  MAPPING,
+);
+
+const mutationSchema = v.strictObject(
+  {
+    op: v.picklist(mutationOps, `must be one of ${mutationOps.join(", ")}`),
+    path: text("the path"),
+    value: v.optional(v.unknown()),
+    values: v.optional(mapping),
+    valueExpression: v.optional(text("the expression")),
+    where: v.optional(
+      v.union([v.string(), mapping], "must be an expression, or a mapping of fields to values"),
+    ),
+  },
+  MAPPING,
+);
+
+const imageRewriteSchema = v.strictObject(
+  {
+    from: text("the prefix"),
+    to: text("the prefix"),
+    keepCredentials: v.optional(v.boolean("must be true or false")),
+  },
+  MAPPING,
+);
+
+export const validationActions = ["Deny", "Warn", "Audit"] as const;
+export const failurePolicies = ["Fail", "Ignore"] as const;
+
+const specSchema = v.strictObject(
+  {
+    methods: texts("a method"),
+    namespaces: texts("a namespace"),
+    podSelector: v.optional(podSelectorSchema),
+    containers: texts("a container"),
+    images: texts("an image"),
+    runtimeHandlers: v.optional(v.pipe(v.array(v.string(TEXT), LIST), v.minLength(1, "names no handler"))),
+    includeStaticPods: v.optional(v.boolean("must be true or false")),
+    variables: list(namedExpression, "has no variable"),
+    matchConditions: list(namedExpression, "has no condition"),
+    validations: list(validationSchema, "checks nothing"),
+    validationActions: v.optional(
+      v.pipe(
+        v.array(v.picklist(validationActions, `must be one of ${validationActions.join(", ")}`), LIST),
+        v.minLength(1, "names no action"),
+      ),
+    ),
+    mutations: list(mutationSchema, "changes nothing"),
+    imageRewrites: list(imageRewriteSchema, "rewrites nothing"),
+    failurePolicy: v.optional(v.picklist(failurePolicies, `must be one of ${failurePolicies.join(", ")}`)),
+  },
+  MAPPING,
+);
+
+const policyObject = v.strictObject(
+  {
+    apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),
+    kind: v.literal("RuntimePolicy", "must be RuntimePolicy"),
+    metadata: v.strictObject(
+      {
+        name: v.pipe(
+          text("the name"),
+          v.maxLength(MAX_POLICY_NAME, `is longer than ${MAX_POLICY_NAME} characters`),
+          v.regex(/^[^\p{Cc}]*$/u, "holds a control character"),
+        ),
+        labels: v.optional(mapping),
+        annotations: v.optional(mapping),
+      },
+      MAPPING,
+    ),
+    spec: specSchema,
+  },
+  MAPPING,
+);
+
+// To the library a list is a mapping with numbers for names.
+const policySchema = v.pipe(
+  v.unknown(),
+  v.check((value) => !Array.isArray(value), MAPPING),
+  policyObject,
+);
+
+export type PolicyDocument = v.InferOutput<typeof policySchema>;
+export type PolicySpec = PolicyDocument["spec"];
+export type MutationDocument = NonNullable<PolicySpec["mutations"]>[number];
+
+/** Where a document stands, for problems: `10-a.yaml`, `10-a.yaml (document 2)`. */
+export interface PlacedDocument {
+  readonly where: string;
+  readonly document: PolicyDocument;
 }
 
 /** A document's value; null for an empty one, and for one that is no YAML, whose problems are added. */
@@ -141,19 +185,6 @@ function readDocument(document: Document, where: string, problems: string[]): un
   }
 }
 
-function readFile({ file, text }: PolicySource, problems: string[]): RuntimePolicy[] {
-  const found: RuntimePolicy[] = [];
-  for (const [index, document] of parseAllDocuments(text).entries()) {
-    const where = index === 0 ? file : `${file} (document ${index + 1})`;
-    const value = readDocument(document, where, problems);
-    if (value === null) continue;
-    const result = v.safeParse(policySchema, value);
-    if (result.success) found.push(toPolicy(result.output));
-    else problems.push(...result.issues.map((issue) => `${where}: ${describeIssue(issue)}`));
-  }
-  return found;
-}
-
 function describeIssue(issue: v.BaseIssue<unknown>): string {
   const path = v.getDotPath(issue) ?? "the document";
   // A strict object reports its unknown keys with the expected type "never".
@@ -161,23 +192,16 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
   return `${path}: ${issue.received === "undefined" ? "is missing" : issue.message}`;
 }
 
-/**
- * All policies of these files, in the order given. All or nothing: one bad field anywhere is an error of kind
- * `invalid` that lists every problem of every file.
- */
-export function parsePolicies(sources: readonly PolicySource[]): RuntimePolicy[] {
-  const problems: string[] = [];
-  const policies = sources.flatMap((source) => readFile(source, problems));
-  const seen = new Set<string>();
-  for (const { name } of policies) {
-    if (seen.has(name)) problems.push(`${name}: two policies have this name`);
-    seen.add(name);
+/** The documents of a file that have the right shape; what is wrong with the others is added to the problems. */
+export function readPolicyFile({ file, text: content }: PolicySource, problems: string[]): PlacedDocument[] {
+  const found: PlacedDocument[] = [];
+  for (const [index, document] of parseAllDocuments(content).entries()) {
+    const where = index === 0 ? file : `${file} (document ${index + 1})`;
+    const value = readDocument(document, where, problems);
+    if (value === null) continue;
+    const result = v.safeParse(policySchema, value);
+    if (result.success) found.push({ where, document: result.output });
+    else problems.push(...result.issues.map((issue) => `${where}: ${describeIssue(issue)}`));
   }
-  if (problems.length === 0) return policies;
-  throw new TrivetError({
-    kind: "invalid",
-    op: "policy.parse",
-    subject: sources.map(({ file }) => file).join(", "),
-    message: `the policies cannot be used:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
-  });
+  return found;
 }

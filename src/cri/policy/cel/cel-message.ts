@@ -59,6 +59,11 @@ export class CelMessage {
     return value !== toCel(field, defaultValue(field));
   }
 
+  /** The name of its type, such as `Mount`. */
+  get typeName(): string {
+    return this.#typeName;
+  }
+
   /** Its bytes, as they were given. */
   get bytes(): Uint8Array {
     return this.#bytes;

@@ -32,24 +32,40 @@ export interface PodValues {
   readonly isStatic: boolean;
 }
 
-/** `pod`. */
+/** `pod`. Read when an expression asks: some of it may not be known. */
 export class CelPod implements PodValues {
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly labels: ReadonlyMap<string, string>;
-  readonly annotations: ReadonlyMap<string, string>;
-  readonly runtimeHandler: string;
-  readonly isStatic: boolean;
+  readonly #pod: PodValues;
 
   constructor(pod: PodValues) {
-    this.namespace = pod.namespace;
-    this.name = pod.name;
-    this.uid = pod.uid;
-    this.labels = pod.labels;
-    this.annotations = pod.annotations;
-    this.runtimeHandler = pod.runtimeHandler;
-    this.isStatic = pod.isStatic;
+    this.#pod = pod;
+  }
+
+  get namespace(): string {
+    return this.#pod.namespace;
+  }
+
+  get name(): string {
+    return this.#pod.name;
+  }
+
+  get uid(): string {
+    return this.#pod.uid;
+  }
+
+  get labels(): ReadonlyMap<string, string> {
+    return this.#pod.labels;
+  }
+
+  get annotations(): ReadonlyMap<string, string> {
+    return this.#pod.annotations;
+  }
+
+  get runtimeHandler(): string {
+    return this.#pod.runtimeHandler;
+  }
+
+  get isStatic(): boolean {
+    return this.#pod.isStatic;
   }
 }
 
@@ -159,11 +175,9 @@ export function environmentFor(request: string | undefined): Environment {
   return environment;
 }
 
-/** The same, for a condition on the elements of a list, which are called `item`. */
-export function itemEnvironment(request: string, list: Field): Environment {
-  return environmentFor(request)
-    .clone()
-    .registerVariable("item", celTypeOf({ ...list, repeated: false }));
+/** The same variables, and `item` for the elements of this list. */
+export function withItem(environment: Environment, list: Field): Environment {
+  return environment.clone().registerVariable("item", celTypeOf({ ...list, repeated: false }));
 }
 
 /** The names of the fields of a type, for errors; undefined for a type that has none. */

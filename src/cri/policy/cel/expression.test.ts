@@ -3,14 +3,7 @@ import { messageType } from "../../wire/descriptors.ts";
 import { bytesField, entryField } from "../../wire/encode.ts";
 import { celMessage } from "./cel-message.ts";
 import { Meter } from "./cost.ts";
-import {
-  CelContainer,
-  CelImage,
-  CelPod,
-  CelRequest,
-  environmentFor,
-  itemEnvironment,
-} from "./environment.ts";
+import { CelContainer, CelImage, CelPod, CelRequest, environmentFor, withItem } from "./environment.ts";
 import { compileExpression, type ResultType } from "./expression.ts";
 
 const flag = (number: number, value: number) => Buffer.from([number * 8, value]);
@@ -162,7 +155,7 @@ describe("an expression", () => {
   it("knows the element of a list as item, of that list's own type", () => {
     const list = messageType("ContainerConfig").byName.get("mounts");
     if (!list) throw new Error("no such field");
-    const environment = itemEnvironment("CreateContainerRequest", list);
+    const environment = withItem(environmentFor("CreateContainerRequest"), list);
     const expression = compileExpression({ source: 'item.host_path == "/a"', environment, result: "bool" });
     const meter = new Meter();
     const item = celMessage("Mount", bytesField(2, "/a"), { meter, redact: false });
@@ -183,10 +176,7 @@ describe("the cost of an expression", () => {
   it.each([
     `${args}.all(a, ${args}.all(b, ${args}.all(c, a != b || b != c || true)))`,
     `${args}.exists(a, ${args}.exists(b, ${args}.exists(c, a == b + c)))`,
-    `true || ${args}.all(a, ${args}.all(b, ${args}.all(c, a + b == c))) || false`.replace(
-      "true || ",
-      "false || ",
-    ),
+    `false || ${args}.all(a, ${args}.all(b, ${args}.all(c, a + b != c))) || false`,
     `${args}.map(a, ${args}.map(b, a + b)).size() > 0`,
     `${args}.filter(a, ${args}.exists_one(b, a == b)).size() > 0`,
   ])("of loops within loops is bounded: %s", (source) => {

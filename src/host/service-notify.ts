@@ -3,7 +3,6 @@
  * datagram socket, and a process that must start anywhere loads no native code for it. Does nothing under any other
  * service manager.
  */
-import { execFile } from "node:child_process";
 import { TrivetError } from "../errors.ts";
 
 /** The assignments that a manager understands. */
@@ -19,9 +18,10 @@ const TIMEOUT_MS = 5_000;
 /** `env` is the process's own: without NOTIFY_SOCKET in it nobody is told. Rejects with `io` if the program fails. */
 export function createServiceNotifier(env: Readonly<Record<string, string | undefined>>): NotifyService {
   if (!env.NOTIFY_SOCKET) return async () => undefined;
-  return (state) => {
+  return async (state) => {
+    const { execFile } = await import("node:child_process");
     const assignments = Object.entries(state).map(([name, value]) => `${name}=${value}`);
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       const options = {
         timeout: TIMEOUT_MS,
         env: { PATH: env.PATH, NOTIFY_SOCKET: env.NOTIFY_SOCKET, LC_ALL: "C" },

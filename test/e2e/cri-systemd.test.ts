@@ -28,8 +28,21 @@ const status = async () =>
   (await askAdmin(systemd.path("/run/trivet/cri.ctl"), "status", null)) as ControlStatus;
 const show = () => systemd.show(SERVICE);
 const config = (text: string) => writeFile(at("etc/config.yaml"), text);
-const goodConfig = () =>
-  `cri: { upstream: "unix://${containerd.path}", metricsAddress: "127.0.0.1:0", drainSeconds: 2 }\n`;
+const goodConfig = () => `cri:
+  upstream: unix://${containerd.path}
+  metricsAddress: 127.0.0.1:0
+  drainSeconds: 2
+  listeners: [{ name: agents, listen: "unix:///run/trivet-agents.sock", methods: [read-only] }]
+`;
+
+/** As docs/cri.md has it for a listener whose socket systemd is to hold as well. */
+const AGENTS = "trivet-cri-agents.socket";
+const agentsUnit = `[Socket]
+ListenStream=/run/trivet-agents.sock
+FileDescriptorName=agents
+Service=${SERVICE}
+SocketMode=0660
+`;
 
 /** A version as it lies below /opt/trivet: this checkout's sources under another number. */
 async function makeVersion(version: string): Promise<void> {
@@ -46,6 +59,14 @@ async function makeVersion(version: string): Promise<void> {
 async function pointCurrentTo(version: string): Promise<void> {
   await unlink(at(current)).catch(() => undefined);
   await symlink(version, at(current));
+}
+
+/** The second socket is served under its own rule: each descriptor is known by its name. */
+async function expectAgentsRestricted(): Promise<void> {
+  const agent = connectCri({ path: systemd.path("/run/trivet-agents.sock") });
+  expect(await agent.call("Version")).toMatchObject({ version: "0.1.0" });
+  await expect(agent.call("RunPodSandbox")).rejects.toMatchObject({ code: 7 });
+  agent.close();
 }
 
 async function systemctl(...words: string[]): Promise<{ exitCode: number; said: string }> {
@@ -67,6 +88,7 @@ beforeAll(async () => {
     root: directory,
     units: {
       ...Object.fromEntries([await unit("trivet-cri.socket"), await unit(SERVICE)]),
+      [AGENTS]: agentsUnit,
       // There is no journal. Whatever the machine's systemd has besides, the units are as they are shipped.
       [`${SERVICE}.d/log.conf`]: `[Service]\nStandardOutput=append:${at("cri.log")}\nStandardError=append:${at("cri.log")}\n`,
     },
@@ -88,7 +110,7 @@ describe("the units of the proxy", () => {
   });
 
   it("start the proxy for the first caller, who waits for it at the socket", async () => {
-    expect(await systemctl("start", "trivet-cri.socket")).toMatchObject({ exitCode: 0 });
+    expect(await systemctl("start", "trivet-cri.socket", AGENTS)).toMatchObject({ exitCode: 0 });
     expect(await show()).toMatchObject({ ActiveState: "inactive" });
     const kubelet = connectCri({ path: socket() });
     expect(await kubelet.call("Version")).toMatchObject({ version: "0.1.0" });
@@ -96,8 +118,12 @@ describe("the units of the proxy", () => {
     expect(await show()).toMatchObject({ ActiveState: "active", SubState: "running", Type: "notify" });
     expect(await status()).toMatchObject({
       version: "1.0.0",
-      listeners: [{ name: "cri", path: "/run/trivet/cri.sock", owner: "systemd" }],
+      listeners: [
+        { name: "cri", path: "/run/trivet/cri.sock", owner: "systemd" },
+        { name: "agents", path: "/run/trivet-agents.sock", owner: "systemd" },
+      ],
     });
+    await expectAgentsRestricted();
   });
 
   it("reload it to the version behind the link, with a new main process, and lose no call", async () => {
@@ -115,6 +141,7 @@ describe("the units of the proxy", () => {
     expect(after.MainPID).not.toBe(before.MainPID);
     expect(after.StatusText).toMatch(/^serving /);
     expect(await status()).toMatchObject({ version: "2.0.0", state: "serving" });
+    await expectAgentsRestricted();
     // The old process ends by itself, and systemd is none the worse for it.
     const tasks = async () => (await systemd.run(["cat", `/proc/${before.MainPID}/comm`])).exitCode;
     await expect.poll(tasks, { timeout: 10_000 }).not.toBe(0);

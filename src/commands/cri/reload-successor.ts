@@ -2,7 +2,7 @@
  * The serving side of a hand-over: starts a successor with the listening descriptors, and talks to it. The successor must
  * be no child of this process, which will end before it: the service manager is to be told of its end.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Successor, SuccessorReport } from "../../cri/serve/hand-over.ts";
 import { TrivetError } from "../../errors.ts";
@@ -62,6 +62,8 @@ export function successorEnv({
 
 /** Starts it. Rejects if nothing can be started at all. */
 export async function startSuccessor(options: SuccessorOptions): Promise<Successor> {
+  // Three megabytes that only a reload needs. Nothing of our own may be loaded so late: an upgrade may have removed it.
+  const { spawn } = await import("node:child_process");
   // The shell starts it in the background and ends: init becomes its parent. In a session of its own all of them can be
   // ended by one signal, whatever they have come to.
   const starter = spawn("/bin/sh", ["-c", '"$@" &', "trivet", ...successorArgv(options)], {

@@ -25,7 +25,7 @@ test: node_modules/.installed ## format, lint, types, and every test that needs 
 	@hack/run-tests
 
 e2e: node_modules/.installed ## tests with a real containerd, namespaces and mounts (root)
-	@hack/debian-packages containerd runc busybox-static containernetworking-plugins iproute2 nftables musl-tools btrfs-progs e2fsprogs iptables xfsprogs systemd
+	@hack/debian-packages containerd runc busybox-static containernetworking-plugins binutils iproute2 nftables musl-tools btrfs-progs e2fsprogs iptables xfsprogs systemd
 	@[ -t 1 ] || export NO_COLOR=1; vitest run --project e2e
 
 e2e-guest: node_modules/.installed ## project quotas and power cuts, in a QEMU guest (root); GUEST_CUTS=20 cuts the power so often

@@ -39,7 +39,7 @@ export interface DebianFile {
 export function findFiles(paths: readonly string[], programs: readonly string[]): DebianFile[] {
   const found = new Map<string, Set<string>>();
   const add = (path: string) => {
-    const real = realpathSync(path);
+    const real = realPathOf(path);
     const names = found.get(real) ?? new Set();
     found.set(real, names);
     // /lib and /bin are links in Debian, and in the image.
@@ -51,6 +51,16 @@ export function findFiles(paths: readonly string[], programs: readonly string[])
   return [...found]
     .map(([path, names]) => ({ path, names: [...names].sort() }))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (cause) {
+    throw new Error(`${path} is missing: install the Debian package that hack/image/debian-files has it in`, {
+      cause,
+    });
+  }
 }
 
 function isElf(path: string): boolean {

@@ -131,6 +131,8 @@ describe("the configuration of a verb", { concurrent: true }, () => {
     expect(parse(first.stdout)).toEqual({
       logLevel: "info",
       cri: {
+        exemptNamespaces: ["kube-system", "trivet-system"],
+        unknownMethods: "allow",
         listen: "unix:///a.sock",
         upstream: "unix:///run/containerd/containerd.sock",
         callLogLevels: expect.arrayContaining(["change=all"]),

@@ -35,6 +35,8 @@ export interface PolicyEngine {
   holds(method: string): boolean;
   /** A promise only where the runtime must be asked who an id is. Never rejects. */
   decide(call: PolicyCall): PolicyDecision | Promise<PolicyDecision>;
+  /** The same by what is known without asking. */
+  decideKnown(call: PolicyCall): PolicyDecision;
   /** From now on these are in force. Calls that wait for the runtime's answer are decided by the new ones. */
   replace(policies: readonly RuntimePolicy[]): void;
   readonly policies: readonly RuntimePolicy[];
@@ -131,6 +133,11 @@ class Engine implements PolicyEngine {
       }
     };
     return lookup().then((found) => this.#decided({ ...call, method, message }, found));
+  }
+
+  decideKnown(call: PolicyCall): PolicyDecision {
+    const id = this.#unknownId(call);
+    return this.#decided(call, id && "found" in id ? id.found : undefined);
   }
 
   async #lookup(kind: "sandbox" | "container", id: string): Promise<FoundById> {

@@ -134,6 +134,18 @@ describe("denial", () => {
     expect(wire.problems()).toEqual([]);
   });
 
+  it.each([0, 17, -1, Number.NaN])(
+    "never says OK, nor what is no status, whatever a hook asks for: %d",
+    (status) => {
+      const { hooks, ends } = holding(() => ({ action: "deny", status, message: "no" }));
+      const wire = startWire({ hooks });
+      wire.fromClient(request(1, PATH), data(1, message(Buffer.from("abc")), { endStream: true }));
+      wire.fromUpstream(settingsAck);
+      expect(ends.get(1)).toMatchObject({ grpcStatus: 13, answeredByTap: true });
+      expect(wire.clientFrames().at(-1)?.payload.toString("latin1")).toContain("grpc-status\u000213");
+    },
+  );
+
   it("shares one fence among the calls of one chunk, and swallows only its own acknowledgements", () => {
     const wire = startWire({ hooks: holding(deny).hooks });
     const call = (id: number) => [

@@ -215,7 +215,7 @@ export class Link {
    */
   #stopClient(): void {
     this.#client.pause();
-    if (this.#probing || this.#upstream?.connecting === true) return;
+    if (this.#probing || this.#upstream === undefined || this.#upstream.connecting) return;
     this.#probing = true;
     this.#later(this.#options.stallProbeMs, () => {
       this.#probing = false;

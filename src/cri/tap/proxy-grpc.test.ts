@@ -2,21 +2,10 @@
 
 import { renameSync } from "node:fs";
 import { createServer as createHttp2Server } from "node:http2";
-import { createServer as createNetServer } from "node:net";
-import {
-  Client,
-  credentials,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type ServiceError,
-  type sendUnaryData,
-} from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
+import { grpcClient, serveGrpc } from "../../../test/tap/grpc-peers.ts";
 import { Flag, FrameType, PREFACE } from "./frames.ts";
-import type { CallEnd, CallObserver, EditDecision, StreamStart, TapHooks } from "./hooks.ts";
+import type { CallEnd, CallObserver, EditDecision, TapHooks } from "./hooks.ts";
 import { createRandom } from "./testing/random.ts";
 import { message, rawFrame, settings } from "./testing/raw-frames.ts";
 import { dial, listen, startProxy, type TestProxy, until } from "./testing/sockets.ts";
@@ -31,95 +20,6 @@ async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<
   const test = await startProxy(options);
   cleanups.push(() => test.close());
   return test;
-}
-
-const same = (bytes: Buffer): Buffer => bytes;
-const UNLIMITED = {
-  "grpc.max_receive_message_length": -1,
-  "grpc.max_send_message_length": -1,
-  "grpc.initial_reconnect_backoff_ms": 50,
-};
-
-/** Methods: Echo, Fail (status 9 with metadata), Slow (never answers), Count (streams as many replies as the request has bytes). */
-async function serveGrpc(path: string): Promise<Server> {
-  const server = new Server(UNLIMITED);
-  const unary = (
-    name: string,
-    handler: (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => void,
-  ) => server.register(`/t.T/${name}`, handler, same, same, "unary");
-  unary("Echo", (call, reply) => reply(null, call.request));
-  unary("Fail", (_, reply) => {
-    const metadata = new Metadata();
-    metadata.set("why-bin", Buffer.from([0, 255]));
-    reply({ code: 9, details: "nö: 100%", metadata });
-  });
-  unary("Slow", () => undefined);
-  const count = (call: ServerWritableStream<Buffer, Buffer>) => {
-    for (let at = 0; at < call.request.length; at++) call.write(Buffer.alloc(1_000, at));
-    call.end();
-  };
-  server.register("/t.T/Count", count, same, same, "serverStream");
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
-      error ? reject(error) : resolve(),
-    );
-  });
-  return server;
-}
-
-interface GrpcResult {
-  readonly code: number;
-  readonly details: string;
-  readonly body: Buffer;
-  readonly metadata: Metadata | undefined;
-}
-
-interface GrpcClient {
-  call(
-    name: string,
-    body: Buffer,
-    options?: { timeoutMs?: number; cancelAfterMs?: number },
-  ): Promise<GrpcResult>;
-  stream(name: string, body: Buffer): Promise<GrpcResult & { replies: number }>;
-  close(): void;
-}
-
-function grpcClient(path: string): GrpcClient {
-  const client = new Client(`unix:${path}`, credentials.createInsecure(), UNLIMITED);
-  return {
-    call: (name, body, options = {}) =>
-      new Promise((resolve) => {
-        const deadline = options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
-        const done = (error: ServiceError | null, reply?: Buffer) =>
-          resolve({
-            code: error?.code ?? 0,
-            details: error?.details ?? "",
-            body: reply ?? Buffer.alloc(0),
-            metadata: error?.metadata,
-          });
-        const call = client.makeUnaryRequest(
-          `/t.T/${name}`,
-          same,
-          same,
-          body,
-          new Metadata(),
-          deadline,
-          done,
-        );
-        if (options.cancelAfterMs !== undefined) setTimeout(() => call.cancel(), options.cancelAfterMs);
-      }),
-    stream: (name, body) =>
-      new Promise((resolve) => {
-        const parts: Buffer[] = [];
-        const call = client.makeServerStreamRequest(`/t.T/${name}`, same, same, body);
-        call.on("data", (part: Buffer) => parts.push(part));
-        call.on("error", () => undefined);
-        call.on("status", ({ code, details, metadata }) =>
-          resolve({ code, details, metadata, body: Buffer.concat(parts), replies: parts.length }),
-        );
-      }),
-    close: () => client.close(),
-  };
 }
 
 async function grpcServer(path: string) {
@@ -161,6 +61,25 @@ describe("grpc-js through the proxy", () => {
     await until(() => test.proxy.stats().streams === 0);
     expect(test.proxy.stats()).toEqual({ connections: 1, streams: 0, heldBytes: 0 });
     expect(test.lines).toEqual([]);
+  });
+
+  it("every status comes through with its text, its details and its metadata", async () => {
+    const ends: CallEnd[] = [];
+    const call: CallObserver = { edit: () => ({ action: "forward" }), onEnd: (end) => ends.push(end) };
+    const test = await proxied({ hooks: { onRequest: () => ({ hold: true, observeResponse: true, call }) } });
+    await grpcServer(test.upstreamPath);
+    const client = clientOf(test.path);
+    for (let status = 1; status <= 16; status++) {
+      const answer = await client.call("Status", Buffer.from([status]));
+      expect([answer.code, answer.details]).toEqual([status, `status ${status}: "é" %`]);
+      expect(answer.metadata?.get("grpc-status-details-bin")).toEqual([Buffer.from([8, status, 0xff])]);
+      expect(answer.metadata?.get("x-retry")).toEqual(["no"]);
+      expect(ends.at(-1)).toMatchObject({
+        grpcStatus: status,
+        grpcMessage: answer.details,
+        answeredByTap: false,
+      });
+    }
   });
 
   it("messages of 16 MiB are edited and passed", async () => {
@@ -329,78 +248,5 @@ describe("drain", () => {
     const { code, details } = await call;
     expect([code, details]).toEqual([14, "trivet: the CRI proxy is stopping: call again"]);
     expect(test.proxy.stats().connections).toBe(0);
-  });
-});
-
-describe("hooks", () => {
-  it("learn on which extra listener a connection was accepted, and may take their time to decide", async () => {
-    const starts: StreamStart[] = [];
-    const ends: CallEnd[] = [];
-    const test = await proxied({
-      hooks: {
-        onRequest(start) {
-          starts.push(start);
-          const call: CallObserver = {
-            edit: async (body) => {
-              await new Promise((resolve) => setTimeout(resolve, body[0]));
-              return { action: "replace", message: Buffer.concat([body, body]) };
-            },
-            onResponse: (body) => responses.push(Buffer.from(body)),
-            onEnd: (end) => ends.push(end),
-          };
-          return { hold: true, observeResponse: true, call };
-        },
-      },
-    });
-    const responses: Buffer[] = [];
-    await grpcServer(test.upstreamPath);
-    const extra = createNetServer((socket) => test.proxy.accept(socket, { listener: "agents" }));
-    await listen(extra, `${test.path}.agents`);
-    cleanups.push(() => extra.close());
-    const client = clientOf(`${test.path}.agents`);
-    const answers = await Promise.all(
-      [40, 3, 9].map((ms) => client.call("Echo", Buffer.from([ms]), { timeoutMs: 60_000 })),
-    );
-    expect(answers.map(({ code, body }) => [code, ...body])).toEqual([
-      [0, 40, 40],
-      [0, 3, 3],
-      [0, 9, 9],
-    ]);
-    expect(responses.map(([first]) => first).toSorted()).toEqual([3, 40, 9]);
-    expect(starts.map(({ listener }) => listener)).toEqual(["agents", "agents", "agents"]);
-    expect(Math.max(...starts.map(({ timeoutMs }) => timeoutMs ?? 0))).toBeGreaterThan(50_000);
-    const cancelled = await client.call("Echo", Buffer.from([50]), { cancelAfterMs: 5 });
-    expect(cancelled.code).toBe(1);
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(test.proxy.stats()).toEqual({ connections: 1, streams: 0, heldBytes: 0 });
-    expect(test.lines).toEqual([]);
-  });
-
-  it("get the path, the connection's number and monotonic times in order", async () => {
-    const starts: StreamStart[] = [];
-    const ends: CallEnd[] = [];
-    const inner = byFirstOctet(ends);
-    const test = await proxied({
-      hooks: {
-        onRequest(start) {
-          starts.push(start);
-          return inner.onRequest(start);
-        },
-      },
-    });
-    await grpcServer(test.upstreamPath);
-    await clientOf(test.path).call("Echo", Buffer.from([1, 2]));
-    expect(starts).toEqual([{ streamId: 1, path: "/t.T/Echo", connectionId: 1 }]);
-    await until(() => ends.length === 1);
-    expect(ends[0]).toMatchObject({ grpcStatus: 0, reset: undefined, requestBytes: 7, responseBytes: 9 });
-    const { startMs, requestDoneMs, responseStartMs, endMs, heldMs } =
-      ends[0]?.timing ?? ({} as CallEnd["timing"]);
-    expect([startMs, requestDoneMs, responseStartMs, endMs].toSorted((a, b) => a - b)).toEqual([
-      startMs,
-      requestDoneMs,
-      responseStartMs,
-      endMs,
-    ]);
-    expect(heldMs).toBeGreaterThanOrEqual(0);
   });
 });

@@ -80,7 +80,7 @@ test("an empty ExecStart= starts anew, and of drop-ins with one name the stronge
   expect(Object.fromEntries(service.environment)).toEqual({ A: "1", B: "2 3" });
 });
 
-test("a file's variable goes over the unit's, $NAME is split into words, and ${NAME} stays one", () => {
+test("a file's variable goes over the unit's, $NAME is split into words, and a name in braces stays one", () => {
   const service = parseService([
     {
       path: "/k.service",

@@ -1,10 +1,18 @@
 /**
- * What `trivet cri` keeps in memory after a day of calls, with the call log, the index of pods and metrics on. Run with
+ * What `trivet cri` keeps in memory after a day of calls, with policies, the call log, the index of pods and metrics on. Run with
  * `node test/bench/cri-memory.ts [calls]`: a client and a runtime of node:http2 in this process, the proxy as it is shipped.
  * Ends with code 1 above the goal.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { type ClientHttp2Session, connect, createServer, type ServerHttp2Stream } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { tmpdir } from "node:os";
@@ -112,6 +120,23 @@ function residentMib(pid: number): number {
   return Number(kib) / 1_024;
 }
 
+/** One that changes each container, and one whose expressions look at it. */
+const policies = `apiVersion: trivet.dev/v1alpha1
+kind: RuntimePolicy
+metadata: { name: environment }
+spec:
+  methods: [CreateContainer]
+  mutations: [{ op: add, path: config.envs, values: { HTTP_PROXY: "http://proxy.example.org:3128" } }]
+---
+apiVersion: trivet.dev/v1alpha1
+kind: RuntimePolicy
+metadata: { name: no-privileged }
+spec:
+  methods: [CreateContainer]
+  matchConditions: [{ name: shop, expression: "pod.namespace == 'shop'" }]
+  validations: [{ expression: "!object.config.linux.security_context.privileged", message: not here }]
+`;
+
 async function main(calls: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "trivet-memory-"));
   const upstream = join(directory, "runtime.sock");
@@ -144,7 +169,10 @@ async function main(calls: number): Promise<void> {
     "--call-log-level",
     `${name}=all`,
   ]);
-  const proxy = spawn(program, ["cri", ...flags, ...log, ...all, "--log-level", "warn"], {
+  mkdirSync(join(directory, "policies"));
+  writeFileSync(join(directory, "policies/both.yaml"), policies);
+  flags.push("--policy-dir", join(directory, "policies"), "--log-level", "warn");
+  const proxy = spawn(program, ["cri", ...flags, ...log, ...all], {
     stdio: "inherit",
   });
   const dial = () => connect("http://localhost", { createConnection: () => connectSocket(listen) });

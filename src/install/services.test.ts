@@ -61,11 +61,29 @@ test("openrc starts and stops what it must", async () => {
   ]);
 });
 
-test("with another init nothing is run, and what is to be done is said", async () => {
+test("with another init nothing is started, and what is to be done is said", async () => {
+  const { said, exec } = recording({ status: 1 });
+  const services = createServices("none", exec);
+  expect(await services.start()).toContain("to do: have the node's init run /opt/trivet/supervise");
+  expect(await services.stop()).toBe("does not run");
+  expect(said).toEqual(["/opt/trivet/supervise status", "/opt/trivet/supervise status"]);
+});
+
+test("with another init the supervisor reloads and stops the proxy", async () => {
   const { said, exec } = recording();
   const services = createServices("none", exec);
-  for (const text of [await services.start(), await services.reload(), await services.stop()]) {
-    expect(text).toContain("to do: ");
-  }
-  expect(said).toEqual([]);
+  expect([await services.start(), await services.reload()]).toEqual(["active", "reloaded"]);
+  expect(await services.stop()).toContain("stopped");
+  expect(said.filter((line) => !line.endsWith("status"))).toEqual([
+    "/opt/trivet/supervise reload",
+    "/opt/trivet/supervise stop",
+  ]);
+});
+
+test.each([
+  ["yes\n\nno\n", true],
+  ["no\n\nno\n", false],
+])("systemd says whether it has read older units: %j", async (stdout, expected) => {
+  const exec: Exec = async () => ({ exitCode: 0, stdout, stderr: "" });
+  expect(await createServices("systemd", exec).hasOldDefinitions()).toBe(expected);
 });

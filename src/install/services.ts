@@ -12,7 +12,9 @@ export type StepOutcome = string;
 
 export interface Services {
   readonly kind: "systemd" | "openrc" | "none";
-  /** After unit files were changed. */
+  /** Whether the service manager has read other definitions than are there. */
+  hasOldDefinitions(): Promise<boolean>;
+  /** After they were changed. */
   reloadDefinitions(): Promise<StepOutcome>;
   isActive(): Promise<boolean>;
   /** The proxy, or its socket, where it does not run. */
@@ -43,14 +45,21 @@ export function createServices(kind: Services["kind"], exec: Exec): Services {
   };
   const isTrue = async (...argv: [string, ...string[]]) =>
     (await exec(argv, { timeoutMs: TIMEOUT_MS })).exitCode === 0;
-  if (kind === "systemd") return systemd(run, isTrue);
-  return kind === "openrc" ? openrc(run, isTrue) : byHand;
+  if (kind === "systemd") {
+    const property = ["show", "--property=NeedDaemonReload", "--value"] as const;
+    const hasOldDefinitions = async () => {
+      const { stdout } = await exec(["systemctl", ...property, ...units], { timeoutMs: TIMEOUT_MS });
+      return stdout.split("\n").includes("yes");
+    };
+    return { ...systemd(run, isTrue), hasOldDefinitions };
+  }
+  return kind === "openrc" ? openrc(run, isTrue) : supervised(run, isTrue);
 }
 
 type Run = (...argv: [string, ...string[]]) => Promise<void>;
 type IsTrue = (...argv: [string, ...string[]]) => Promise<boolean>;
 
-function systemd(run: Run, isTrue: IsTrue): Services {
+function systemd(run: Run, isTrue: IsTrue): Omit<Services, "hasOldDefinitions"> {
   const isActive = (unit: string) => isTrue("systemctl", "is-active", "--quiet", unit);
   return {
     kind: "systemd",
@@ -82,6 +91,7 @@ function openrc(run: Run, isTrue: IsTrue): Services {
   const isActive = () => isTrue("rc-service", "trivet-cri", "status");
   return {
     kind: "openrc",
+    hasOldDefinitions: async () => false,
     reloadDefinitions: async () => "not needed with OpenRC",
     isActive,
     async start() {
@@ -100,14 +110,29 @@ function openrc(run: Run, isTrue: IsTrue): Services {
   };
 }
 
-const supervised = "/opt/trivet/supervise";
+const supervisor = "/opt/trivet/supervise";
 
-const byHand: Services = {
-  kind: "none",
-  reloadDefinitions: async () => "not needed: no systemd here",
-  isActive: async () => false,
-  start: async () =>
-    `to do: have the node's init run '${supervised}' before the kubelet; see docs/install.md`,
-  reload: async () => `to do: '${supervised} reload', if it runs`,
-  stop: async () => `to do: '${supervised} stop', if it runs`,
-};
+/** The administrator's init runs our supervisor, which then understands the rest. */
+function supervised(run: Run, isTrue: IsTrue): Services {
+  // It is not there where nothing was installed.
+  const isActive = () => isTrue(supervisor, "status").catch(() => false);
+  return {
+    kind: "none",
+    hasOldDefinitions: async () => false,
+    reloadDefinitions: async () => "not needed: no systemd here",
+    isActive,
+    async start() {
+      if (await isActive()) return "active";
+      return `to do: have the node's init run ${supervisor} before the kubelet; see docs/install.md`;
+    },
+    async reload() {
+      await run(supervisor, "reload");
+      return "reloaded";
+    },
+    async stop() {
+      if (!(await isActive())) return "does not run";
+      await run(supervisor, "stop");
+      return `stopped; to do: take ${supervisor} out of the node's init`;
+    },
+  };
+}

@@ -222,7 +222,7 @@ test("a second run changes nothing, and says so", async () => {
   for (const [index, now] of look().entries()) {
     expect(now, written[index]).toMatchObject({ ino: earlier[index]?.ino, mtimeNs: earlier[index]?.mtimeNs });
   }
-  expect(box.told().filter((line) => !line.startsWith("is-active"))).toEqual([]);
+  expect(box.told().filter((line) => !/^(is-active|show) /.test(line))).toEqual([]);
 });
 
 test("a newer version takes over under load, and no call and no pod fails", async () => {
@@ -234,6 +234,14 @@ test("a newer version takes over under load, and no call and no pod fails", asyn
   expect(box.told()).toContain("reload trivet-cri.service");
   expect(await servingVersion()).toBe("1.1.0");
   expect(readlinkSync(box.at("opt/trivet/previous"))).toBe("1.0.0");
+});
+
+test("the parts may be installed one after the other, as the DaemonSet does it: the proxy follows the runtime", async () => {
+  expect((await install("1.0.0", "--components", "runtime")).status).toBe(0);
+  expect(await servingVersion()).toBe("1.1.0");
+  expect((await install("1.0.0", "--components", "cri")).status).toBe(0);
+  expect(await servingVersion()).toBe("1.0.0");
+  expect((await install("1.1.0")).status).toBe(0);
 });
 
 test("the version before comes back under load, and no call and no pod fails", async () => {

@@ -158,7 +158,7 @@ async function takeOutProxy(system: System, flags: UninstallFlags, { rows, resto
   const { journal, services, root } = system;
   const isInstalled = (await journal.entries()).some(({ owner }) => owner === "units");
   if (!isInstalled) return;
-  const runs = root === "/" && services.kind !== "none";
+  const runs = root === "/";
   if (runs && !flags.dryRun) rows.push(["units", "proxy", await services.stop()]);
   const restored = await restore("units");
   const edited = restored.filter(({ path, outcome }) => path === settingsPath && outcome === "changed");

@@ -3,7 +3,6 @@
  * before anything uses it, the proxy hands over to it, and only then the pod network changes, its conflist last. Run again, it changes
  * nothing, or completes what was cut off.
  */
-import { readdir, readlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { TrivetError } from "../../errors.ts";
@@ -35,6 +34,7 @@ import {
 } from "./context.ts";
 import { copyFromPod } from "./from-pod.ts";
 import { installSettings, settingsPath } from "./node-settings.ts";
+import { isReleaseRun, runningProxies } from "./running.ts";
 
 const components = ["runtime", "cri", "cni"] as const;
 type Component = (typeof components)[number];
@@ -99,10 +99,8 @@ async function runInstall(flags: InstallFlags): Promise<void> {
   const wanted = wantedOf(flags);
   const install = async (system: System) => {
     try {
-      const changes = wanted.includes("runtime")
-        ? await installRuntime(system, flags, rows)
-        : { runtime: false };
-      if (wanted.includes("cri")) await installProxy(system, flags, { rows, ...changes });
+      if (wanted.includes("runtime")) await installRuntime(system, flags, rows);
+      if (wanted.includes("cri")) await installProxy(system, flags, rows);
       if (wanted.includes("cni")) await installNetwork(system, flags, rows);
       if (!flags.dryRun) await removeOld(system, rows);
     } finally {
@@ -129,11 +127,7 @@ const isCheckout = import.meta.filename.endsWith(".ts");
 const said = (outcome: Outcome, flags: InstallFlags) =>
   flags.dryRun && outcome !== "unchanged" ? `would be ${outcome}` : outcome;
 
-async function installRuntime(
-  system: System,
-  flags: InstallFlags,
-  rows: Rows,
-): Promise<{ runtime: boolean }> {
+async function installRuntime(system: System, flags: InstallFlags, rows: Rows): Promise<void> {
   const { files, ownFiles, journal } = system;
   const { dryRun, force } = flags;
   const bundle = bundleOf(flags);
@@ -156,7 +150,6 @@ async function installRuntime(
   const link = { path: currentLink, target: placed.name, owner: "runtime" } as const;
   const outcome = dryRun ? await journal.lookLink(link) : await switchTo({ files, journal }, placed.name);
   rows.push(["runtime", `${currentLink} -> ${placed.name}`, said(outcome, flags)]);
-  return { runtime: outcome === "replaced" };
 }
 
 /** Where it does not start, what is in use stays in use. */
@@ -175,17 +168,7 @@ async function tryRuntime({ exec }: System, directory: string): Promise<void> {
   });
 }
 
-interface ProxyOptions {
-  readonly rows: Rows;
-  /** Whether another version is in use now. */
-  readonly runtime: boolean;
-}
-
-async function installProxy(
-  system: System,
-  flags: InstallFlags,
-  { rows, runtime }: ProxyOptions,
-): Promise<void> {
+async function installProxy(system: System, flags: InstallFlags, rows: Rows): Promise<void> {
   const { ownFiles, journal, services, root } = system;
   const { dryRun, force } = flags;
   rows.push(["cri", settingsPath, await installSettings(system, flags, bundleOf(flags))]);
@@ -208,32 +191,31 @@ async function installProxy(
   }
   if (dryRun) return;
   if (root !== "/") rows.push(["cri", "proxy", "not run: this is not the running system"]);
-  else await startProxy(system, { rows, runtime, changed });
+  else await startProxy(system, rows, changed);
 }
 
-async function startProxy(
-  system: System,
-  { rows, runtime, changed }: ProxyOptions & { readonly changed: boolean },
-): Promise<void> {
+/** What is done follows from what runs, not from what this run has changed: an earlier one may have been killed, or have left this to us. */
+async function startProxy(system: System, rows: Rows, changed: boolean): Promise<void> {
   const { services, files, journal } = system;
-  if (changed) rows.push(["cri", "service manager", await services.reloadDefinitions()]);
-  const ran = await services.isActive();
+  if (changed || (await services.hasOldDefinitions())) {
+    rows.push(["cri", "service manager", await services.reloadDefinitions()]);
+  }
+  const { current, previous } = await readLinks(files);
+  const running = await runningProxies();
+  const isActive = await services.isActive();
   rows.push(["cri", "proxy", await services.start()]);
-  if (!ran || !(runtime || changed)) return;
-  progress("the proxy hands over to the new version");
+  if (!isActive || current === undefined || (running.has(current) && !changed)) return;
+  progress(`the proxy hands over to ${current}`);
   try {
     rows.push(["cri", "proxy", await services.reload()]);
   } catch (error) {
     // The next start, by a crash or a boot, must not be of a version that does not get ready.
-    if (runtime) rows.push(["runtime", currentLink, `back to ${(await switchBack({ files, journal })).to}`]);
+    if (previous !== undefined && !running.has(current) && running.has(previous)) {
+      rows.push(["runtime", currentLink, `back to ${(await switchBack({ files, journal })).to}`]);
+    }
     const message = `the proxy did not hand over, and serves on as before: ${(error as Error).message}`;
-    throw new TrivetError({
-      kind: "unavailable",
-      op: "install.reload",
-      subject: "trivet-cri",
-      message,
-      cause: error,
-    });
+    const about = { op: "install.reload", subject: "trivet-cri", message, cause: error };
+    throw new TrivetError({ kind: "unavailable", ...about });
   }
 }
 
@@ -251,15 +233,8 @@ async function installNetwork(system: System, flags: InstallFlags, rows: Rows): 
 
 async function removeOld({ files, journal }: System, rows: Rows): Promise<void> {
   if ((await readLinks(files)).current === undefined) return;
-  const removed = await removeOldReleases({ files, journal }, isRun);
+  const removed = await removeOldReleases({ files, journal }, isReleaseRun);
   rows.push(
     ...removed.map((name) => ["runtime", join(runtimeRoot, name), "removed: neither current nor previous"]),
   );
-}
-
-/** Whether a process runs a program that lies there: a proxy that drains may need more of its files yet. */
-async function isRun(directory: string): Promise<boolean> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const programs = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/exe`).catch(() => "")));
-  return programs.some((program) => program.startsWith(`${directory}/`));
 }

@@ -29,6 +29,7 @@ shift
 [ "\${1:-}" = --quiet ] && shift
 case $command in
   daemon-reload) ;;
+  show) echo no ;;
   is-active) case $1 in *.socket) [ -S $socket ] ;; *) [ -n "$(proxies)" ] ;; esac ;;
   start)
     [ -z "$(proxies)" ] || exit 0

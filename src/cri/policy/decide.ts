@@ -11,6 +11,7 @@ import { CelContainer, CelImage, CelPod, CelRequest, type Scope } from "./cel/en
 import { ExpressionFailure } from "./cel/failure.ts";
 import type { CallFacts, FactsOfPod } from "./facts.ts";
 import { planRewrites } from "./image-places.ts";
+import type { MadeMutation, MutationScope } from "./mutation-plan.ts";
 import type { MethodPlan, RuntimePolicy, Validation, WantedMutation } from "./policy.ts";
 import { type Exemptions, whyNotSelected } from "./select.ts";
 
@@ -176,8 +177,7 @@ class Evaluation {
       const passedOver = this.#passedOver(policy, plan);
       this.#options.trace?.(policy, passedOver);
       if (passedOver !== undefined) return undefined;
-      const scope = this.#scope(plan, false);
-      const made = plan.mutations.map((mutation) => mutation.make({ scope, meter: this.#meter }));
+      const made = this.#make(plan);
       this.#apply(
         policy,
         made.map(({ mutation }) => mutation),
@@ -186,6 +186,16 @@ class Evaluation {
         this.#copies.push(...made.flatMap(({ copied }) => (copied ? [{ policy, mutation: copied }] : [])));
       }
       return { policy, plan };
+    });
+  }
+
+  /** The mutations of one call. Nothing is read for those that are the same for all. */
+  #make({ mutations, ...plan }: MethodPlan): MadeMutation[] {
+    let given: MutationScope | undefined;
+    return mutations.map((mutation) => {
+      if (mutation.made) return mutation.made;
+      given ??= { scope: this.#scope({ ...plan, mutations }, false), meter: this.#meter };
+      return mutation.make(given);
     });
   }
 
@@ -287,8 +297,8 @@ class Evaluation {
     this.#values ??= {
       request: new CelRequest(method, service, listener ?? ""),
       pod: new CelPod(facts.pod() ?? noPod),
-      container: new CelContainer(facts.container() ?? ""),
-      image: new CelImage(facts.image() ?? ""),
+      container: new CelContainer(() => facts.container() ?? ""),
+      image: new CelImage(() => facts.image() ?? ""),
     };
     return this.#values;
   }

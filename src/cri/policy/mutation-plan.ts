@@ -31,7 +31,9 @@ export interface MutationScope {
 }
 
 export interface MutationPlan {
-  /** For the request itself. */
+  /** The same for every call; undefined where an expression has a say in it. */
+  readonly made: MadeMutation | undefined;
+  /** For one call. */
   make(scope: MutationScope): MadeMutation;
 }
 
@@ -82,8 +84,12 @@ export function planMutation(document: MutationDocument, context: MutationContex
   };
   const own = build(undefined, spec, context.request); // tells now what is wrong
   const copy = copySpec && build(undefined, copySpec, COPY.request);
-  if (!value && !where) return { make: () => ({ mutation: own, copied: copy }) };
+  if (!value && !where) {
+    const made = { mutation: own, copied: copy };
+    return { made, make: () => made };
+  }
   return {
+    made: undefined,
     make(scope) {
       const given = value && { value: plainValue(value.evaluate(scope.scope, scope.meter)) };
       const finish = (from: MutationSpec, request: string, ready: CompiledMutation) => {

@@ -4,7 +4,7 @@
  */
 import { Environment } from "@marcbachmann/cel-js";
 import { type Field, messageType } from "../../wire/descriptors.ts";
-import { parseImage } from "../images/reference.ts";
+import { type ImageReference, parseImage } from "../images/reference.ts";
 import { type CelMessage, celTypeOf, messageClass } from "./cel-message.ts";
 
 /** `request`: which call it is. */
@@ -71,32 +71,56 @@ export class CelPod implements PodValues {
 
 /** `container`. */
 export class CelContainer {
-  readonly name: string;
+  readonly #read: () => string;
 
-  constructor(name: string) {
-    this.name = name;
+  constructor(read: () => string) {
+    this.#read = read;
+  }
+
+  get name(): string {
+    return this.#read();
   }
 }
 
 /** `image`: the image that the call names, taken apart as the runtime does; parts are empty where it is an id or none. */
 export class CelImage {
-  /** As it was written. */
-  readonly reference: string;
-  /** In full: registry, repository, tag and digest. */
-  readonly name: string;
-  readonly registry: string;
-  readonly repository: string;
-  readonly tag: string;
-  readonly digest: string;
+  readonly #read: () => string;
+  #parsed: ImageReference | undefined | null = null;
 
-  constructor(reference: string) {
-    const parsed = parseImage(reference);
-    this.reference = reference;
-    this.name = parsed?.name ?? "";
-    this.registry = parsed?.registry ?? "";
-    this.repository = parsed?.repository ?? "";
-    this.tag = parsed?.tag ?? "";
-    this.digest = parsed?.digest ?? "";
+  /** The reference is read when an expression asks for it: it may not be known. */
+  constructor(read: () => string) {
+    this.#read = read;
+  }
+
+  /** As it was written. */
+  get reference(): string {
+    return this.#read();
+  }
+
+  /** In full: registry, repository, tag and digest. */
+  get name(): string {
+    return this.#part("name");
+  }
+
+  get registry(): string {
+    return this.#part("registry");
+  }
+
+  get repository(): string {
+    return this.#part("repository");
+  }
+
+  get tag(): string {
+    return this.#part("tag");
+  }
+
+  get digest(): string {
+    return this.#part("digest");
+  }
+
+  #part(name: keyof ImageReference): string {
+    if (this.#parsed === null) this.#parsed = parseImage(this.#read());
+    return this.#parsed?.[name] ?? "";
   }
 }
 

@@ -34,8 +34,8 @@ function scope(meter: Meter, redact = false) {
   return {
     request: new CelRequest("CreateContainer", "RuntimeService", ""),
     pod: new CelPod(pod),
-    container: new CelContainer("main"),
-    image: new CelImage("nginx:1.25"),
+    container: new CelContainer(() => "main"),
+    image: new CelImage(() => "nginx:1.25"),
     object: celMessage("CreateContainerRequest", createContainer, { meter, redact }),
   };
 }

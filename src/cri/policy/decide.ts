@@ -232,7 +232,8 @@ class Evaluation {
     if (!dryRun) {
       if (!message) return;
       this.#message = message;
-      this.#outcomes.push({ policy: policy.name, action: "mutated" });
+      const told = this.#outcomes.some((one) => one.policy === policy.name && one.action === "mutated");
+      if (!told) this.#outcomes.push({ policy: policy.name, action: "mutated" });
     } else if (message) {
       const fields = changes.filter(({ outcome }) => outcome !== "kept").map(({ field }) => field);
       this.#tell(policy, `would change ${fields.join(", ")}`);

@@ -129,6 +129,9 @@ const specSchema = v.strictObject(
   MAPPING,
 );
 
+/** The fields of `spec`, for the documentation's test. */
+export const specFields: readonly string[] = Object.keys(specSchema.entries);
+
 const policyObject = v.strictObject(
   {
     apiVersion: v.literal(policyApiVersion, `must be ${policyApiVersion}`),

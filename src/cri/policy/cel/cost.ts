@@ -5,7 +5,7 @@
 import { ExpressionFailure } from "./failure.ts";
 
 /** Of all expressions of one policy on one call: some milliseconds of a slow processor. */
-export const MAX_STEPS = 100_000;
+export const MAX_STEPS = 50_000;
 
 /** Characters of a text, and elements of a list, that cost one step. */
 const CHARACTERS_A_STEP = 256;

@@ -216,5 +216,10 @@ export function fieldNamesOf(typeName: string): readonly string[] | undefined {
   }
 }
 
+/** The fields of our own variables, such as `pod.namespace`, for the documentation's test. */
+export const variableFields: readonly string[] = Object.entries(ownVariables).flatMap(([variable, type]) =>
+  Object.keys(ownTypes[type].fields).map((field) => `${variable}.${field}`),
+);
+
 /** The names of all variables, for errors. */
 export const variableNames: readonly string[] = ["object", ...Object.keys(ownVariables), "variables", "item"];

@@ -104,7 +104,7 @@ export class ReloadService implements ControlMethods {
     this.#confirmed = true;
   }
 
-  /** The process is told to end: no successor may take over any more. */
+  /** The process is told to end: no successor may take over any more. One that has taken over goes on. */
   async abandon(): Promise<void> {
     this.#stopping = true;
     await this.#successor?.kill();
@@ -216,6 +216,7 @@ export class ReloadService implements ControlMethods {
 
   #leave(given: readonly string[], lingerMs: number): void {
     this.#state = "leaving";
+    this.#successor = undefined; // what ends this process from now on is none of its business
     const { listeners, tap, log, handOverMs, end } = this.#options;
     const leave = async () => {
       await pause(lingerMs);

@@ -1,5 +1,4 @@
 /** Where the verbs that look at calls find them: the call log's files, or stdin. */
-import { createInterface } from "node:readline";
 import type { CriConfig } from "../../config/cri.ts";
 import type { CallRecord } from "../../cri/record/call-record.ts";
 import { TrivetError } from "../../errors.ts";
@@ -33,13 +32,15 @@ export function createCallSource(file: string | undefined, config: CriConfig): C
         if (records.length > 0 || lines.length === 0) yield records;
       }
     } catch (error) {
-      throw explain(error, path, { named: file !== undefined || config.callLog !== undefined });
+      throw explain(error, path, { named: file !== undefined || config.callLog !== undefined, config });
     }
   }
   return { file: path, read, unreadable: () => unreadable };
 }
 
 async function* stdinLines(): AsyncGenerator<string[]> {
+  // The daemon shares this file with the verbs, and never needs it.
+  const { createInterface } = await import("node:readline");
   for await (const line of createInterface({ input: process.stdin })) yield [line];
 }
 
@@ -56,9 +57,14 @@ function parse(line: string): CallRecord | undefined {
   }
 }
 
-function explain(error: unknown, path: string, { named }: { named: boolean }): TrivetError {
+function explain(
+  error: unknown,
+  path: string,
+  { named, config }: { named: boolean; config: CriConfig },
+): TrivetError {
   const failure = fromNodeError(error, "calls.read", path);
   if (failure.kind !== "not-found") return failure;
+  if (config.callLog === "-") return toStdout(error, path);
   const hint = named
     ? "is the proxy running, and does it write there? Name another file with --file"
     : `start the proxy with --call-log ${USUAL_FILE} (cri.callLog in its settings), or name its file with --file or its settings with --config`;
@@ -69,6 +75,14 @@ function explain(error: unknown, path: string, { named }: { named: boolean }): T
     message: `there is no call log at ${path}: ${hint}`,
     cause: error,
   });
+}
+
+/** The settings say stdout: only whoever started the proxy knows where that goes. */
+function toStdout(cause: unknown, path: string): TrivetError {
+  const message =
+    "the proxy writes its call log to stdout (cri.callLog is -): hand that over with --file -, such as " +
+    "'journalctl -o cat -u trivet-cri | trivet cri calls --file -'";
+  return new TrivetError({ kind: "not-found", op: "calls.read", subject: path, message, cause });
 }
 
 /** Told after the rest, where some lines could not be read. */

@@ -42,5 +42,7 @@ export async function clearMark(
 ): Promise<void> {
   const directory = directoryOf(stateDir);
   await ifThere(files.unlink(join(directory, name)));
+  // Of a process that was killed while it was setting it.
+  await ifThere(files.unlink(join(directory, `.${name}.tmp`)));
   await isGone(files, directory);
 }

@@ -40,10 +40,10 @@ export async function beginWiring(store: Store, wiring: Wiring, pending: Pending
 /** It is as it should be, and stays so. */
 export const settleWiring = (store: Store): Promise<void> => clearMark(store, "kubelet-pending");
 
-/** Nothing is wired any more. */
+/** Nothing is wired any more. A guard that still watches needs its mark no longer: it was to say that it had begun. */
 export async function forgetWiring(store: Store): Promise<void> {
-  for (const name of ["kubelet-pending", "kubelet-wiring", "kubelet-restart"] as const)
-    await clearMark(store, name);
+  const names = ["kubelet-pending", "kubelet-wiring", "kubelet-restart", "kubelet-guard"] as const;
+  for (const name of names) await clearMark(store, name);
 }
 
 /** Undefined where nothing is wired. */

@@ -14,6 +14,10 @@ export interface CriIdentity {
   readonly conditions: Readonly<Record<string, boolean>>;
   /** The mount points of the images' file systems. */
   readonly imageFileSystems: readonly string[];
+  /** Of each condition that is not met what the runtime says about it, such as `NetworkReady: cni plugin not initialized`. */
+  readonly complaints?: readonly string[];
+  /** What it tells of itself beyond the API, as JSON texts by name; empty unless it was asked for. */
+  readonly info?: Readonly<Record<string, string>>;
 }
 
 /** An open connection. */
@@ -22,8 +26,11 @@ export interface CriConnection {
   close(): void;
 }
 
-/** As an effect: asks Version, Status and ImageFsInfo. Rejects with kind `unavailable`, naming the call that failed. */
-export type AskCri = (path: string) => Promise<CriConnection>;
+/**
+ * As an effect: asks Version, Status and ImageFsInfo. Rejects with kind `unavailable`, naming the call that failed. With `verbose` the
+ * runtime tells its configuration too, in which there may be secrets.
+ */
+export type AskCri = (path: string, options?: { readonly verbose?: boolean }) => Promise<CriConnection>;
 
 const TIMEOUT_MS = 10_000;
 
@@ -36,7 +43,7 @@ type Call = (
 type Client = { close(): void } & Readonly<Record<string, Call>>;
 type Constructor = new (address: string, channel: object, options: object) => Client;
 
-export const askCri: AskCri = async (path) => {
+export const askCri: AskCri = async (path, { verbose = false } = {}) => {
   const services = loadServices("runtime");
   const clients = ["RuntimeService", "ImageService"].map((name) => {
     const service = services[name] as unknown as Constructor;
@@ -51,7 +58,8 @@ export const askCri: AskCri = async (path) => {
   try {
     const [runtime, image] = clients;
     const version = await ask(runtime, path, "Version");
-    const state = (await ask(runtime, path, "Status")).status as { conditions?: Answer[] } | null;
+    const answer = await ask(runtime, path, "Status", { verbose });
+    const conditions = (answer.status as { conditions?: Answer[] } | null)?.conditions ?? [];
     const images = (await ask(image, path, "ImageFsInfo")).image_filesystems as Answer[] | undefined;
     const mountpoint = (usage: Answer) => (usage.fs_id as { mountpoint?: string } | null)?.mountpoint ?? "";
     const identity: CriIdentity = {
@@ -59,8 +67,12 @@ export const askCri: AskCri = async (path) => {
       runtimeVersion: String(version.runtime_version),
       apiVersion: String(version.runtime_api_version),
       conditions: Object.fromEntries(
-        (state?.conditions ?? []).map(({ type, status: holds }) => [String(type), holds === true]),
+        conditions.map(({ type, status: holds }) => [String(type), holds === true]),
       ),
+      complaints: conditions.flatMap(({ type, status: holds, reason, message }) =>
+        holds === true ? [] : [`${type}: ${message || reason || "no reason is told"}`],
+      ),
+      info: (answer.info ?? {}) as Record<string, string>,
       imageFileSystems: (images ?? []).map(mountpoint).sort(),
     };
     return { identity, close };
@@ -70,11 +82,18 @@ export const askCri: AskCri = async (path) => {
   }
 };
 
-function ask(client: Client | undefined, path: string, method: string): Promise<Answer> {
+function ask(
+  client: Client | undefined,
+  path: string,
+  method: string,
+  request: object = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const done = (error: ServiceError | null, answer?: Answer) => {
       if (answer) return resolve(answer);
-      const why = error ? `${status[error.code] ?? error.code}: ${error.details}` : "an empty answer";
+      // What the library adds for its own developers.
+      const details = error?.details.replace(/\s*Resolution note:.*$/s, "").trim();
+      const why = error ? `${status[error.code] ?? error.code}: ${details}` : "an empty answer";
       const message = `${path} does not answer ${method}: ${why}`;
       reject(
         new TrivetError({
@@ -86,6 +105,6 @@ function ask(client: Client | undefined, path: string, method: string): Promise<
         }),
       );
     };
-    client?.[method]?.call(client, {}, { deadline: Date.now() + TIMEOUT_MS }, done);
+    client?.[method]?.call(client, request, { deadline: Date.now() + TIMEOUT_MS }, done);
   });
 }

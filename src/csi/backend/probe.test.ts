@@ -7,7 +7,7 @@ import { createFakeProjectQuota } from "../../../test/fakes/quota.ts";
 import type { MountInfo } from "../../host/mount.ts";
 import type { BackendSetting } from "../pool/config.ts";
 import { probeBackend } from "./probe.ts";
-import { remedyFor } from "./probe-remedy.ts";
+import { mountOf, remedyFor, remedyOf } from "./probe-remedy.ts";
 import { createProjectIds } from "./quota-ids.ts";
 
 const types = { ext4: 0xef53, xfs: 0x58465342, btrfs: 0x9123683e, tmpfs: 0x01021994 };
@@ -83,9 +83,21 @@ test.each(["directory", "image"] as const)("%s is not questioned, and no advice 
 });
 
 test("on the root file system the remedy is an option of the kernel", () => {
-  const mount = { mountPoint: "/", source: "/dev/sda1" } as MountInfo;
+  const mount = { root: "/", mountPoint: "/", source: "/dev/sda1" } as MountInfo;
   expect(remedyFor({ mount, path: "/var/lib/trivet/pool", type: types.xfs })).toContain("rootflags=prjquota");
   expect(remedyFor({ mount, path: "/var/lib/trivet/pool", type: types.ext4 })).toContain(
     "rootflags=prjquota",
+  );
+});
+
+test("where a container is shown a part of a disk, no command is made up for the place where it is shown", () => {
+  const shown = {
+    ...{ device: "8:1", root: "/var/lib/trivet", mountPoint: "/var/lib/trivet", source: "/dev/sda1" },
+  } as MountInfo;
+  const lacking = { path: "/var/lib/trivet/pool", type: types.xfs };
+  expect(remedyFor({ mount: mountOf([shown], lacking.path), ...lacking })).toContain("trivet doctor");
+  const whole = { ...shown, root: "/", mountPoint: "/data" };
+  expect(remedyOf({ mount: mountOf([whole, shown], lacking.path), ...lacking })?.command).toBe(
+    "umount /data && mount -o prjquota /dev/sda1 /data",
   );
 });

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { asTrivetError, isKind } from "../../errors.ts";
 import type { Btrfs } from "../../host/btrfs.ts";
 import { ensureDirectory, type Files } from "../../host/files.ts";
-import type { MountInfo, Mounts } from "../../host/mount.ts";
+import type { Mounts } from "../../host/mount.ts";
 import type { ProjectQuota } from "../../host/quota.ts";
 import type { BackendSetting } from "../pool/config.ts";
 import { type PoolLayout, WRAPPER_MODE } from "../pool/layout.ts";
 import { refusal } from "../refusal.ts";
 import type { BackendName } from "./backend.ts";
 import { limitTree } from "./btrfs-limit.ts";
-import { remedyFor } from "./probe-remedy.ts";
+import { mountOf, remedyFor } from "./probe-remedy.ts";
 import type { ProjectIds } from "./quota-ids.ts";
 
 /** What probing takes. */
@@ -35,6 +35,8 @@ export interface ProbeFinding {
   readonly how: string;
   /** Why writers are not stopped, and the command that would change that; absent where they are, or by choice. */
   readonly advice?: string;
+  /** The first half of `advice`: why, and no command. */
+  readonly lacks?: string;
 }
 
 /** statfs(2), f_type. */
@@ -56,9 +58,11 @@ export async function probeBackend(deps: ProbeDeps, pool: ProbedPool): Promise<P
   const { type } = await deps.files.space(layout.root);
   const found = await tryQuotas(deps, layout, type);
   if (typeof found === "object") return found;
-  const remedy = remedyFor({ mount: await mountOf(deps, layout.root), path: layout.root, type });
+  const mount = mountOf(await deps.mounts.list(), layout.root);
+  const remedy = remedyFor({ mount, path: layout.root, type });
   const advice = remedy === undefined ? found : `${found}; ${remedy}`;
-  if (wanted === "auto") return { backend: "directory", how: "directories without a limit", advice };
+  if (wanted === "auto")
+    return { backend: "directory", how: "directories without a limit", advice, lacks: found };
   throw refusal("unavailable", pool.name, `pool "${pool.name}" is to have quotas and cannot: ${advice}`);
 }
 
@@ -131,14 +135,4 @@ async function tryBtrfs(deps: ProbeDeps, layout: PoolLayout, scratch: string): P
   } finally {
     if (id !== undefined) await btrfs.destroySubvolume(layout.root, id);
   }
-}
-
-/** The mount that shows the path: the last one that covers it. */
-async function mountOf({ mounts }: ProbeDeps, path: string): Promise<MountInfo | undefined> {
-  const covers = ({ mountPoint }: MountInfo) => mountPoint === "/" || `${path}/`.startsWith(`${mountPoint}/`);
-  const covering = (await mounts.list()).filter(covers);
-  return covering.reduce<MountInfo | undefined>(
-    (best, next) => (best && best.mountPoint.length > next.mountPoint.length ? best : next),
-    undefined,
-  );
 }

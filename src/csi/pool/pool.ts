@@ -59,6 +59,10 @@ export interface PoolStatus {
   readonly how?: string;
   /** Why writers are not stopped although they could be, and which command would change that. */
   readonly advice?: string;
+  /** The first half of `advice`: why, and no command. */
+  readonly lacks?: string;
+  /** Whether images take space only as they are written to, so that it may be gone by then. */
+  readonly sparse?: boolean;
   readonly state: "ready" | "unavailable";
   /** Why it is unavailable. */
   readonly reason?: string;
@@ -119,6 +123,7 @@ type Opened = OpenPool & {
   readonly scan: ScanResult;
   readonly identity: IdentifiedPool;
   readonly advice: string | undefined;
+  readonly lacks: string | undefined;
 };
 
 /** A pool that is closed until it is first used. Does nothing by itself. */
@@ -241,7 +246,7 @@ async function openPool(deps: PoolDeps, config: PoolConfig, { ledger, claim }: A
   };
   return {
     ...{ name: config.name, config, uuid, layout, ledger, trash, room, scan, identity },
-    advice: backends.finding.advice,
+    ...{ advice: backends.finding.advice, lacks: backends.finding.lacks },
     ...{ backend: chosen, backendOf: backends.of, quarantined, read, place },
   };
 }
@@ -253,12 +258,14 @@ async function dismantleRemains(files: Files, backends: PoolBackends, wrapper: s
 }
 
 function describe(config: PoolConfig): (pool: Opened) => Promise<PoolStatus> {
-  return async ({ uuid, ledger, room, scan, backend, advice }) => {
+  return async ({ uuid, ledger, room, scan, backend, advice, lacks }) => {
     const at = await room();
     const { name, enforced, how } = backend;
     return {
       ...{ name: config.name, path: config.path, backend: name, enforced, how, state: "ready", uuid },
       ...(advice === undefined ? {} : { advice }),
+      ...(lacks === undefined ? {} : { lacks }),
+      ...(name === "image" && config.preallocate === false ? { sparse: true } : {}),
       ...(config.budgetBytes === undefined ? {} : { budgetBytes: config.budgetBytes }),
       ...(config.drain ? { drain: true } : {}),
       reservedBytes: ledger.reservedBytes,

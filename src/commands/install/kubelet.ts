@@ -136,11 +136,23 @@ async function look(deps: NodeDeps, flags: KubeletFlags, proxy: string): Promise
   const restart = flags.restartCommand ?? restartCommand(facts.init, service);
   const identity = await checkBefore(deps, { proxy, runtime: runtime.path, healthUrl });
   print(`the proxy leads to it: ${identity.runtimeName} ${identity.runtimeVersion}\nrestart: ${restart}\n`);
+  if (!(await isServedAtBoot(deps))) {
+    print(
+      `note: nothing is set up to serve ${proxy} before the kubelet at the next boot: see 'trivet install'\n`,
+    );
+  }
   const wiring: Wiring = {
     ...{ restart, service, healthUrl, proxy, runtime: runtime.path, log: flags.kubeletLog },
     ...{ withinMs: flags.within * 1000, settleMs: flags.settle * 1000 },
   };
   return { setup, edits, wiring };
+}
+
+/** Whether systemd starts what 'trivet install' puts there. Other service managers cannot be asked. */
+async function isServedAtBoot({ files }: NodeDeps): Promise<boolean> {
+  const links = ["sockets.target.wants/trivet-cri.socket", "multi-user.target.wants/trivet-cri.service"];
+  const found = links.map((link) => files.stat(`/etc/systemd/system/${link}`).then(Boolean, () => false));
+  return (await Promise.all(found)).includes(true);
 }
 
 async function isSameSocket({ files }: NodeDeps, a: string, b: string): Promise<boolean> {

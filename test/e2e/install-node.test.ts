@@ -303,6 +303,7 @@ test("uninstalling stops the proxy, restores every file that was touched, and pr
   expect(box.told()).toEqual(["stop trivet-cri.socket trivet-cri.service", "daemon-reload"]);
   expect(runningVersions()).toEqual([]);
   expect(await box.disk()).toEqual(before);
+  expect(existsSync(box.at("run/trivet"))).toBe(false);
   expect((await box.run(["nft", "list", "tables"])).stdout).toBe("");
   expect((await box.run(["ip", "-o", "link"])).stdout.trim().split("\n")).toHaveLength(1);
 });

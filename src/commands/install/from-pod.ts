@@ -30,7 +30,19 @@ export async function copyFromPod(flags: InstallFlags, bundle: string): Promise<
   });
   const program = join(runtimeRoot, name, "bin/trivet");
   const rest = argumentsWithout(process.argv.slice(2), ["--from-pod", "--host-pid", "--bundle"]);
-  process.exitCode = await run(["nsenter", "-t", hostPid, "-m", "-u", "-i", "-n", "--", program, ...rest]);
+  process.exitCode = await run([
+    "nsenter",
+    "-t",
+    hostPid,
+    "-m",
+    "-u",
+    "-i",
+    "-n",
+    "-C",
+    "--",
+    program,
+    ...rest,
+  ]);
 }
 
 async function mountNamespace(pid: string): Promise<string> {

@@ -83,7 +83,8 @@ function summarize(rows: Rows, { dryRun }: UninstallFlags): void {
 async function takeAway(system: System, flags: UninstallFlags, rows: Rows): Promise<void> {
   const { root, journal } = system;
   const { dryRun, force } = flags;
-  if (root === "/") refuseWhileUsed(await findUsers(), force === true, rows);
+  const users = root === "/" ? await findUsers() : undefined;
+  if (users) refuseWhileUsed(users, force === true, rows);
   const restore = async (owner: Owner) => {
     const restored = await journal.restore({ owner, force, dryRun });
     rows.push(...restored.map((one) => [owner, one.path, describe(one, dryRun === true)]));
@@ -95,18 +96,22 @@ async function takeAway(system: System, flags: UninstallFlags, rows: Rows): Prom
   await restore("runtime");
   await takeOutData(system, flags, rows);
   if (dryRun) return;
+  // Sockets and leases of nobody: the next boot would take them away as well.
+  if (users && usesOf(users).length === 0) await ifThere(system.files.removeTree("/run/trivet"));
   const directories = await journal.finish();
   rows.push(...directories.map((path) => ["", path, "kept: others have put something there"]));
   await removeLock(system.files, system.stateDir);
 }
 
+const usesOf = ({ volumes, pods, processes }: Users): string[] => [
+  ...volumes.map((path) => `the volume at ${path}`),
+  ...pods.map((pod) => `the network of pod ${pod}`),
+  ...processes,
+];
+
 /** With force it is said what will break. */
-function refuseWhileUsed({ volumes, pods, processes }: Users, force: boolean, rows: Rows): void {
-  const all = [
-    ...volumes.map((path) => `the volume at ${path}`),
-    ...pods.map((pod) => `the network of pod ${pod}`),
-    ...processes,
-  ];
+function refuseWhileUsed(users: Users, force: boolean, rows: Rows): void {
+  const all = usesOf(users);
   if (force) rows.push(...all.map((what) => ["", what, "in use, and given up by --force"]));
   if (force || all.length === 0) return;
   const message = `Trivet is in use on this node: ${all.join("; ")}. Remove the DaemonSet and drain the node, or give --force`;

@@ -30,11 +30,15 @@ class ResponseFields implements FieldSink {
   }
 
   field(name: string, value: string): void {
-    if (name === "grpc-status") this.grpcStatus = /^\d{1,9}$/.test(value) ? Number(value) : undefined;
+    if (name === "grpc-status") this.grpcStatus = value === "0" ? 0 : parseStatus(value);
     else if (name === "grpc-message") this.grpcMessage = value;
     else if (name === "grpc-encoding") this.encoding = value;
     else this.interim = value.startsWith("1");
   }
+}
+
+function parseStatus(value: string): number | undefined {
+  return /^\d{1,9}$/.test(value) ? Number(value) : undefined;
 }
 
 /** Deals with each frame of the runtime. Throws `malformed` and `hpackError`. */

@@ -25,7 +25,7 @@ export async function openPolicies(
   let onReload: (result: "ok" | "failed") => void = () => undefined;
   let opened: PolicyDirectory | undefined;
   if (policyDir !== undefined) {
-    // What policies need is loaded only where there are any: it is a third of the memory of this process.
+    // What policies need is loaded only where there are any: six megabytes of this process's memory.
     const { openPolicyDirectory } = await import("../policy-directory.ts");
     opened = await openPolicyDirectory({
       directory: policyDir,

@@ -203,10 +203,18 @@ class Evaluation {
     const reason = whyNotSelected(policy.selector, this.#call.facts, this.#options.exempt);
     if (reason !== undefined || plan.conditions.length === 0) return reason;
     const scope = this.#scope(plan, false);
-    const missed = plan.conditions.find(({ name, expression }) =>
-      this.#named(`matchConditions[${name}]`, () => expression.evaluate(scope, this.#meter) !== true),
-    );
-    return missed && `the condition ${missed.name} is not met`;
+    // As in Kubernetes: one condition that is not met settles it, whatever becomes of the others.
+    let failure: unknown;
+    for (const { name, expression } of plan.conditions) {
+      try {
+        const met = this.#named(`matchConditions[${name}]`, () => expression.evaluate(scope, this.#meter));
+        if (met !== true) return `the condition ${name} is not met`;
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return undefined;
   }
 
   #named<T>(what: string, part: () => T): T {

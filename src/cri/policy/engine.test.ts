@@ -181,6 +181,63 @@ describe("a mutation", () => {
     expect(JSON.stringify(changes)).not.toContain("http://");
   });
 
+  it.each([
+    [
+      "CreateContainer",
+      "{ op: add, path: config.devices, value: { container_path: /dev/fuse, host_path: /dev/fuse, permissions: rw } }",
+    ],
+    ["CreateContainer", "{ op: add, path: config.CDI_devices, value: { name: vendor.example.org/gpu=0 } }"],
+    [
+      "CreateContainer",
+      "{ op: add, path: config.linux.security_context.capabilities.drop_capabilities, value: [NET_RAW, MKNOD] }",
+    ],
+    [
+      "CreateContainer",
+      "{ op: set, path: config.linux.resources, values: { cpu_quota: 50000, cpu_period: 100000 } }",
+    ],
+    [
+      "CreateContainer",
+      "{ op: set, path: 'config.linux.resources.unified[memory.high]', value: '1073741824' }",
+    ],
+    [
+      "CreateContainer",
+      "{ op: set, path: config.linux.security_context.seccomp, value: { profile_type: RuntimeDefault } }",
+    ],
+    [
+      "CreateContainer",
+      "{ op: set, path: config.linux.security_context.run_as_user, value: { value: 1000 } }",
+    ],
+    ["CreateContainer", "{ op: set, path: config.linux.security_context.readonly_rootfs, value: true }"],
+    ["CreateContainer", "{ op: add, path: config.args, value: --verbose }"],
+    ["CreateContainer", "{ op: set, path: config.stop_signal, value: SIGINT }"],
+    [
+      "RunPodSandbox",
+      "{ op: set, path: 'config.linux.sysctls[net.ipv4.ip_unprivileged_port_start]', value: '0' }",
+    ],
+    ["RunPodSandbox", "{ op: set, path: config.dns_config.servers, value: [10.0.0.10] }"],
+    ["RunPodSandbox", "{ op: set, path: runtime_handler, value: kata }"],
+    ["UpdateContainerResources", "{ op: set, path: linux.memory_limit_in_bytes, value: 1048576 }"],
+    ["PullImage", "{ op: remove, path: auth }"],
+  ])("of %s takes %s, and is the same when it is made again", (method, mutation) => {
+    const engine = engineOf(
+      { p: `methods: [${method}]\nmutations: [${mutation}]` },
+      { pods: knownPods([pod], [container]) },
+    );
+    const requests: Record<string, object> = {
+      CreateContainer: createContainer,
+      RunPodSandbox: runPodSandbox,
+      UpdateContainerResources: { container_id: "container-1" },
+      PullImage: { image: { image: "nginx" }, auth: { username: "u" } },
+    };
+    const first = engine.decide({
+      method,
+      message: requestOf(method, requests[method] ?? {}),
+    }) as PolicyDecision;
+    expect(first.outcomes).toEqual([{ policy: "p", action: "mutated" }]);
+    const again = engine.decide({ method, message: first.message ?? Buffer.alloc(0) }) as PolicyDecision;
+    expect(again.message).toBeUndefined();
+  });
+
   it("takes the elements that an expression means, with what is known of the call", () => {
     const engine = engineOf({
       p: `
@@ -323,6 +380,17 @@ describe("what cannot be evaluated", () => {
         message: undefined,
       });
     }
+  });
+
+  it("is passed over where another condition is not met, as in Kubernetes", () => {
+    const conditions = (last: string) =>
+      `methods: [CreateContainer]\nmatchConditions: [{ name: a, expression: 'pod.labels["no"] == "x"' }, { name: b, expression: '${last}' }]\n${deny}`;
+    expect(decide(engineOf({ p: conditions("false") }), "CreateContainer", createContainer).outcomes).toEqual(
+      [],
+    );
+    expect(
+      decide(engineOf({ p: conditions("true") }), "CreateContainer", createContainer).denied,
+    ).toBeDefined();
   });
 
   it("as the request is larger than any that starts a container", () => {

@@ -24,6 +24,7 @@ import { World } from "./support/cni-world.ts";
 import { type PrivateContainerd, startContainerd } from "./support/containerd.ts";
 import { type DaemonSetPod, type StartedContainer, startDaemonSetPod } from "./support/daemonset-pod.ts";
 import { loopsBelow } from "./support/image-world.ts";
+import { type ProxiedCri, startProxiedCri } from "./support/proxied-cri.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const driver = "local.csi.trivet.dev";
@@ -33,6 +34,7 @@ const mounts = createMounts(createSyscalls());
 
 let world: World;
 let containerd: PrivateContainerd;
+let proxy: ProxiedCri;
 let cri: CriClient;
 let image: BuiltImage;
 let pod: DaemonSetPod;
@@ -69,7 +71,9 @@ beforeAll(async () => {
     ...{ root: onNode("c"), cniBinDir: onNode("opt/cni/bin"), cniConfDir: onNode("etc/cni/net.d") },
     netns: world.netns("node"),
   });
-  cri = connectCri({ path: containerd.socket });
+  // The kubelet's side goes through a proxy of this checkout; the one in the image has a test of its own.
+  proxy = await startProxiedCri(containerd.socket, world.directory);
+  cri = connectCri({ path: proxy.path });
   run("ctr", "--address", containerd.socket, "--namespace", "k8s.io", "images", "import", image.path);
   // With this containerd's socket, and the namespaces of its pods, which are not in /run/netns.
   const alike = [onNode("run"), onNode("opt"), containerd.paths.root];
@@ -79,6 +83,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   cri?.close();
+  await proxy?.stop();
   await containerd?.stop();
   if (!world) return; // there was nothing to build an image of
   for (const { mountPoint } of [...(await mounts.list())].reverse()) {

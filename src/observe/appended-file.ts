@@ -3,7 +3,7 @@
  * with a rotation of our own it is put aside when it is full. Nothing that was written is ever removed but the oldest file.
  */
 import { write } from "node:fs";
-import { type FileHandle, mkdir, open, rename, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -31,6 +31,8 @@ const NEWLINE = 10;
 const LOOK_EVERY_MS = 1_000;
 /** A file that cannot be put aside grows on for so long. */
 const ROTATE_AGAIN_MS = 60_000;
+/** A rotation takes milliseconds: who has claimed it for so long was killed. */
+const STALE_CLAIM_MS = 10_000;
 const BUSY_PIPE_MS = 10;
 
 const writeTo = promisify(write);
@@ -116,11 +118,18 @@ export class AppendedFile {
     if (!this.#handle) await this.open();
     const full = this.#regular && this.#size > 0 && this.#size + bytes > rotation.maxBytes;
     if (!full || performance.now() < this.#rotateAgainMs) return;
-    // Somebody else was faster: then the present file is another one, and not full.
-    if (!(await this.#isAtPath())) return this.close();
     try {
-      await shift(path, rotation.keep);
-      await this.close();
+      const claim = await claimRotation(path);
+      // The other process does it: until then the file grows on.
+      if (!claim) return;
+      try {
+        // It may have done it just now: then the present file is another one, and not full.
+        if (await this.#isAtPath()) await shift(path, rotation.keep);
+        await this.close();
+      } finally {
+        await claim.close();
+        await unlink(claimPath(path));
+      }
     } catch (error) {
       this.#rotateAgainMs = performance.now() + ROTATE_AGAIN_MS;
       const { message } = fromNodeError(error, "lines.rotate", path);
@@ -132,6 +141,24 @@ export class AppendedFile {
     const handle = this.#handle;
     this.#handle = undefined;
     await handle?.close().catch(() => undefined);
+  }
+}
+
+const claimPath = (path: string): string => `${path}.rotating`;
+
+/**
+ * Two processes append to one file while one hands over to the other: only one may rename at a time. Undefined where another
+ * one does; what a kill left behind is taken away, for the next time.
+ */
+async function claimRotation(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(claimPath(path), "wx", 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const claim = await stat(claimPath(path)).catch(() => undefined);
+    const isStale = claim !== undefined && Date.now() - claim.mtimeMs > STALE_CLAIM_MS;
+    if (isStale) await unlink(claimPath(path)).catch(() => undefined); // or the other process has done so
+    return undefined;
   }
 }
 

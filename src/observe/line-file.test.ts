@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -202,6 +202,22 @@ describe("a file that is full", () => {
     expect(await readFile(path, "utf8")).toBe(`${numbered(0, 30).join("\n")}\n`);
     expect(said).toHaveLength(1);
     expect(said[0]?.message).toBe("a full file cannot be put aside: it grows on");
+  });
+
+  it("is put aside also after a process was killed while it did that", async () => {
+    const path = join(directory, "lines");
+    await writeFile(path, `${"x".repeat(200)}\n`);
+    await writeFile(`${path}.rotating`, "");
+    const file = await open(path, { rotation });
+    await writeOneByOne(file, path, ["first"]);
+    await expect(stat(`${path}.1`)).rejects.toThrow("ENOENT");
+    const longAgo = new Date(Date.now() - 60_000);
+    await utimes(`${path}.rotating`, longAgo, longAgo);
+    await writeOneByOne(file, path, ["second"]); // takes the mark away
+    await writeOneByOne(file, path, ["third"]);
+    await file.close();
+    expect(await readFile(path, "utf8")).toBe("third\n");
+    expect(said).toEqual([]);
   });
 
   it("is none of ours where it is no file", async () => {

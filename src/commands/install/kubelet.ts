@@ -15,6 +15,7 @@ import { checkBefore } from "../../install/kubelet/preflight.ts";
 import { readPending, type Wiring } from "../../install/kubelet/record.ts";
 import { restartCommand } from "../../install/kubelet/restart.ts";
 import { type KubeletSetup, refusal } from "../../install/kubelet/setup.ts";
+import { otherThan } from "../../install/kubelet/watch.ts";
 import { unwireKubelet, wireKubelet } from "../../install/kubelet/wire.ts";
 import { whileLocked } from "../../install/lock.ts";
 import { print } from "../print.ts";
@@ -126,6 +127,11 @@ async function look(deps: NodeDeps, flags: KubeletFlags, proxy: string): Promise
     print("note: by another name of its socket the kubelet asks CRI-O, and not cAdvisor, for statistics\n");
   }
   if (await isSameSocket(deps, runtime.path, proxy)) {
+    const elsewhere = await otherThan(deps, setup.process.pid, proxy);
+    if (elsewhere !== undefined) {
+      const message = `the kubelet's files name ${proxy}, but it is connected to ${elsewhere}: restart it`;
+      throw refusal(proxy, message);
+    }
     print(`the kubelet is behind ${proxy} already: nothing to do\n`);
     return undefined;
   }

@@ -52,15 +52,26 @@ async function lookOnce(deps: WatchDeps, { before, healthUrl, proxy }: Watched):
       return no(`process ${pid} was not restarted`);
     const health = await healthOf(deps, healthUrl);
     if (health !== undefined) return no(health);
-    if (proxy === undefined) return { isWell: true, pid };
-    const peers = (await deps.sockets.of(pid)).map(({ peer }) => peer).filter(Boolean);
-    const name = await deps.sockets.nameAt(proxy);
-    if (peers.some((peer) => isOf(proxy, name, peer))) return { isWell: true, pid };
-    const others = [...new Set(peers)].join(", ") || "no named socket";
-    return no(`the kubelet is healthy, but process ${pid} is not connected to ${proxy}; it is to ${others}`);
+    const elsewhere = proxy === undefined ? undefined : await otherThan(deps, pid, proxy);
+    if (elsewhere === undefined) return { isWell: true, pid };
+    return no(
+      `the kubelet is healthy, but process ${pid} is not connected to ${proxy}; it is to ${elsewhere}`,
+    );
   } catch (error) {
     return no((error as Error).message);
   }
+}
+
+/** Undefined for a process that is connected to the proxy; else the names of what it is connected to. */
+export async function otherThan(
+  { sockets }: Pick<WatchDeps, "sockets">,
+  pid: number,
+  proxy: string,
+): Promise<string | undefined> {
+  const peers = (await sockets.of(pid)).map(({ peer }) => peer).filter(Boolean);
+  const name = await sockets.nameAt(proxy);
+  if (peers.some((peer) => isOf(proxy, name, peer))) return undefined;
+  return [...new Set(peers)].join(", ") || "no named socket";
 }
 
 /** Undefined for a kubelet that says that it is well. */

@@ -16,7 +16,7 @@ import { readPending, type Wiring } from "../../install/kubelet/record.ts";
 import { restartCommand } from "../../install/kubelet/restart.ts";
 import { type KubeletSetup, refusal } from "../../install/kubelet/setup.ts";
 import { otherThan } from "../../install/kubelet/watch.ts";
-import { unwireKubelet, wireKubelet } from "../../install/kubelet/wire.ts";
+import { patienceMs, unwireKubelet, wireKubelet } from "../../install/kubelet/wire.ts";
 import { whileLocked } from "../../install/lock.ts";
 import { print } from "../print.ts";
 import { createKubeletDeps, createNonce, startGuard } from "./kubelet-deps.ts";
@@ -183,8 +183,8 @@ async function apply(deps: NodeDeps, { setup, edits, wiring }: Found): Promise<v
   const nonce = createNonce();
   const own = (await deps.listProcesses()).find(({ pid }) => pid === process.pid);
   const pending = { nonce, pid: process.pid, startTicks: String(own?.startTicks ?? 0n) };
-  // Restarting and watching, twice at most, and something for the rest.
-  const deadlineMs = 4 * wiring.withinMs + 60_000;
+  // Restarting and watching, there and back, and something for the rest.
+  const deadlineMs = 2 * wiring.withinMs + 2 * patienceMs(wiring) + 60_000;
   const work = {
     wiring,
     pending,

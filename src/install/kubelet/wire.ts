@@ -119,13 +119,17 @@ export async function unwireKubelet(deps: NodeDeps, { force = false } = {}): Pro
     if (kept.length === 0) await forgetWiring(deps);
     return { restored, kept, verdict: { isWell: true, pid: before?.pid ?? 0 } };
   }
-  const { restart, healthUrl, withinMs, settleMs } = wiring;
+  const { restart, healthUrl, settleMs } = wiring;
+  const withinMs = patienceMs(wiring);
   deps.tell(`restarting the kubelet: ${restart}`);
   await restartKubelet(deps, restart, withinMs);
   const verdict = await watchKubelet(deps, { before, proxy: undefined, healthUrl, withinMs, settleMs });
   if (kept.length === 0) await forgetWiring(deps);
   return { restored, kept, verdict };
 }
+
+/** For how long to wait on the way back, for each of the two: there is no other way from there. */
+export const patienceMs = ({ withinMs }: Pick<Wiring, "withinMs">): number => Math.max(withinMs, 60_000);
 
 async function runningKubelet(deps: NodeDeps): Promise<NodeProcess | undefined> {
   try {

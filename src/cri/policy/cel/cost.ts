@@ -31,6 +31,8 @@ export class Meter {
       if (value.length >= CHARACTERS_A_STEP) this.charge(Math.floor(value.length / CHARACTERS_A_STEP));
     } else if (Array.isArray(value) && value.length >= ELEMENTS_A_STEP) {
       this.charge(Math.floor(value.length / ELEMENTS_A_STEP));
+    } else if (value instanceof Map && value.size >= ELEMENTS_A_STEP) {
+      this.charge(Math.floor(value.size / ELEMENTS_A_STEP));
     }
   }
 

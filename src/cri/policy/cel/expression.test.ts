@@ -197,6 +197,31 @@ describe("the cost of an expression", () => {
     expect(run(source, "bool", many)).toBe(value);
   });
 
+  const aaa = "a".repeat(100_000);
+  const needle = `${"a".repeat(40_000)}b${"a".repeat(40_000)}`;
+  const twoTexts = bytesField(2, Buffer.concat([bytesField(4, aaa), bytesField(4, needle)]));
+
+  it.each([
+    `${args}[0].contains(${args}[1])`,
+    `${args}[0].indexOf(${args}[1]) == 0`,
+    `${args}[0].lastIndexOf(${args}[1]) == 0`,
+    `${args}[0].split(${args}[1]).size() == 0`,
+    `${args}[0].split("").join(${args}[1]) == ""`,
+    `!${args}[0].contains(${args}[1])`,
+  ])("of a search for a long text in a longer one is bounded: %s", (source) => {
+    expect(() => run(source, "bool", twoTexts)).toThrow(/costs more steps/);
+  });
+
+  it.each([
+    [`${args}[0].contains("needle")`, false],
+    [`${args}[0].indexOf("aa") == 0`, true],
+    [`size(${args}[0].split("b")) == 1`, true],
+    [`["a", "b"].join(", ") == "a, b"`, true],
+    [`${args}.all(a, a.contains("a"))`, true],
+  ])("of an ordinary search is small: %s", (source, value) => {
+    expect(run(source, "bool", twoTexts)).toBe(value);
+  });
+
   it("of doubling a text again and again is bounded", () => {
     let source = "size(v30) > 0";
     for (let i = 30; i > 0; i -= 1) source = `cel.bind(v${i}, v${i - 1} + v${i - 1}, ${source})`;

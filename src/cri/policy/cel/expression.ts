@@ -60,6 +60,7 @@ export function compileExpression({ source, environment, result }: ExpressionSou
   const nodes = allNodes(root);
   for (const node of nodes) countSteps(node, meter);
   for (const node of nodes) payForLoop(node, meter);
+  for (const node of nodes) payForSearch(node, meter);
   return {
     source,
     type,
@@ -118,6 +119,41 @@ function payForLoop(node: Node, slot: MeterSlot): void {
     const value = evaluate(evaluator, own, context);
     slot.current?.charge(1 + sizeOf(value) * stepsEach);
     return value;
+  };
+}
+
+/** What `payForSearch` multiplies, and how much of it is one step. */
+const products: Readonly<Record<string, number>> = {
+  contains: 4_096,
+  indexOf: 4_096,
+  lastIndexOf: 4_096,
+  split: 4_096,
+  join: 256,
+};
+
+/** The search for a long text in a longer one can take their product in time, and a join makes as much text. */
+function payForSearch(node: Node, slot: MeterSlot): void {
+  const call = methodCall(node);
+  const each = call && products[call.name];
+  const [argument] = call?.args ?? [];
+  if (!call || !argument || each === undefined) return;
+  const { evaluate } = node;
+  let sizes: number[] = [];
+  const measure = (part: Node) => {
+    const { evaluate: inner } = part;
+    part.evaluate = (evaluator, own, context) => {
+      const value = inner(evaluator, own, context);
+      sizes.push(typeof value === "string" ? value.length : sizeOf(value));
+      const [one = 0, other = 0] = sizes;
+      if (sizes.length === 2) slot.current?.charge(Math.floor((one * other) / each));
+      return value;
+    };
+  };
+  measure(call.receiver);
+  measure(argument);
+  node.evaluate = (evaluator, own, context) => {
+    sizes = [];
+    return evaluate(evaluator, own, context);
   };
 }
 

@@ -5,7 +5,7 @@ import { ExpressionFailure } from "./failure.ts";
 const MAX_PATTERN = 1_000;
 /** Instructions of the compiled program: what a match may cost for each character. */
 const MAX_PROGRAM = 2_000;
-const MAX_TEXT = 64 << 10;
+const MAX_TEXT = 32 << 10;
 
 export interface Pattern {
   /** Whether it is found anywhere in the text. Throws for a text that is too long to search. */
@@ -32,7 +32,7 @@ export function compilePattern(source: string): Pattern {
         throw new ExpressionFailure(`text of more than ${MAX_TEXT} characters is not searched`);
       return pattern.matcher(text).find();
     },
-    // The worst case is every instruction at every character; half a step for each of them is a guess on the safe side.
-    costOf: (text) => Math.ceil((Math.min(text.length, MAX_TEXT) * (8 + Math.sqrt(size))) / 16),
+    // In the worst case every instruction runs for every character.
+    costOf: (text) => Math.ceil((Math.min(text.length, MAX_TEXT) * (1 + size / 16)) / 4),
   };
 }

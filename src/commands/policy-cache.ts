@@ -2,7 +2,8 @@
  * The last good set of policies, kept on disk: a node that starts with a file that somebody has just broken must still
  * start its pods, under the rules that held before. For root alone: policies may hold credentials.
  */
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { PolicySource } from "../cri/policy/load.ts";
 
 interface Kept {
@@ -38,6 +39,7 @@ export async function readPolicyCache(
 /** The file is replaced as a whole, and is on disk when this resolves. */
 export async function writePolicyCache(file: string, kept: Kept): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`;
+  await mkdir(dirname(file), { recursive: true });
   try {
     const handle = await open(temporary, "w", MODE);
     try {

@@ -139,7 +139,7 @@ describe("the policies in force", () => {
   });
 
   it("are the last good ones after a start with a bad file, where they were kept", async () => {
-    const cacheFile = join(root, "kept.json");
+    const cacheFile = join(root, "state", "kept.json");
     await put("a.yaml", policy("a"));
     await open({ cacheFile });
     expect((await stat(cacheFile)).mode & 0o777).toBe(0o600);

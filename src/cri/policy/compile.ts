@@ -10,6 +10,7 @@ import { compileLabelSelector } from "./label-selector.ts";
 import { planMethod } from "./method-plan.ts";
 import { policyMethodNames, selectableBy } from "./named-by.ts";
 import type { MethodPlan, PolicySelector, RuntimePolicy } from "./policy.ts";
+import { type PolicyProblem, placeText, splitProblem } from "./problem.ts";
 import type { PlacedDocument, PolicySpec } from "./schema.ts";
 
 type Note = (problem: string) => void;
@@ -128,11 +129,11 @@ function checkPurpose(spec: PolicySpec, note: Note): void {
 
 /** Undefined where there were problems, which are added with the document's place and the field's path. */
 export function compilePolicy(
-  { where, document }: PlacedDocument,
-  problems: string[],
+  { file, index, document }: PlacedDocument,
+  problems: PolicyProblem[],
 ): RuntimePolicy | undefined {
   const before = problems.length;
-  const note: Note = (problem) => problems.push(`${where}: ${problem}`);
+  const note: Note = (problem) => problems.push({ file, document: index, ...splitProblem(problem) });
   const { metadata, spec } = document;
   checkPurpose(spec, note);
   const names = checkMethods(spec.methods ?? [], note);
@@ -150,7 +151,7 @@ export function compilePolicy(
   const denies = spec.validations !== undefined && actions.has("Deny");
   return {
     name: metadata.name,
-    file: where,
+    file: placeText({ file, document: index }),
     selector,
     methods,
     actions,

@@ -4,24 +4,22 @@
  * in one go.
  */
 import * as v from "valibot";
-import { type Document, parseAllDocuments } from "yaml";
 import { mutationOps } from "../wire/mutation.ts";
+import { type Placed, type PolicySource, readDocuments } from "./documents.ts";
+import type { PolicyProblem } from "./problem.ts";
+
+export type { PolicySource } from "./documents.ts";
 
 export const policyApiVersion = "trivet.dev/v1alpha1";
 
-export interface PolicySource {
-  /** Shown in errors. */
-  readonly file: string;
-  readonly text: string;
-}
-
 // The library's own messages show what they found, and a value may be secret: every type has a message of ours.
-const MAPPING = "must be a mapping";
-const LIST = "must be a list";
-const TEXT = "must be text";
+export const MAPPING = "must be a mapping";
+export const LIST = "must be a list";
+export const TEXT = "must be text";
 const MAX_POLICY_NAME = 253;
 
-const text = (what: string) => v.pipe(v.string(TEXT), v.minLength(1, `${what} is empty`));
+/** Text that is not empty. */
+export const text = (what: string) => v.pipe(v.string(TEXT), v.minLength(1, `${what} is empty`));
 const texts = (what: string) =>
   v.optional(v.pipe(v.array(text(what), LIST), v.minLength(1, `names no ${what.replace(/^an? /, "")}`)));
 const list = <T extends v.GenericSchema>(item: T, empty: string) =>
@@ -35,7 +33,8 @@ function hasNoDroppedKey(values: unknown): boolean {
   return droppedKeys.every((key) => !Object.hasOwn(values, key));
 }
 
-const mapping = v.pipe(
+/** Any mapping, its values as they are. */
+export const mapping = v.pipe(
   v.unknown(),
   v.check((value) => typeof value === "object" && value !== null && !Array.isArray(value), MAPPING),
   v.check(hasNoDroppedKey, `holds a name that cannot be used here: ${droppedKeys.join(", ")}`),
@@ -164,47 +163,9 @@ export type PolicyDocument = v.InferOutput<typeof policySchema>;
 export type PolicySpec = PolicyDocument["spec"];
 export type MutationDocument = NonNullable<PolicySpec["mutations"]>[number];
 
-/** Where a document stands, for problems: `10-a.yaml`, `10-a.yaml (document 2)`. */
-export interface PlacedDocument {
-  readonly where: string;
-  readonly document: PolicyDocument;
-}
-
-/** A document's value; null for an empty one, and for one that is no YAML, whose problems are added. */
-function readDocument(document: Document, where: string, problems: string[]): unknown {
-  for (const { message, linePos } of document.errors) {
-    // What stands behind a colon, or on the lines below, is quoted from the file: that may be secret.
-    const [what] = message.split(/: | at line |\n/);
-    const start = linePos?.[0];
-    problems.push(`${where}: ${what}${start ? ` at line ${start.line}, column ${start.col}` : ""}`);
-  }
-  if (document.errors.length > 0) return null;
-  try {
-    return document.toJS();
-  } catch (error) {
-    // Aliases are resolved only now: one of nothing, or so many that they would fill the memory.
-    problems.push(`${where}: ${error instanceof Error ? error.message : String(error)}`);
-    return null;
-  }
-}
-
-function describeIssue(issue: v.BaseIssue<unknown>): string {
-  const path = v.getDotPath(issue) ?? "the document";
-  // A strict object reports its unknown keys with the expected type "never".
-  if (issue.kind === "schema" && issue.expected === "never") return `${path}: no such field`;
-  return `${path}: ${issue.received === "undefined" ? "is missing" : issue.message}`;
-}
+export type PlacedDocument = Placed<PolicyDocument>;
 
 /** The documents of a file that have the right shape; what is wrong with the others is added to the problems. */
-export function readPolicyFile({ file, text: content }: PolicySource, problems: string[]): PlacedDocument[] {
-  const found: PlacedDocument[] = [];
-  for (const [index, document] of parseAllDocuments(content).entries()) {
-    const where = index === 0 ? file : `${file} (document ${index + 1})`;
-    const value = readDocument(document, where, problems);
-    if (value === null) continue;
-    const result = v.safeParse(policySchema, value);
-    if (result.success) found.push({ where, document: result.output });
-    else problems.push(...result.issues.map((issue) => `${where}: ${describeIssue(issue)}`));
-  }
-  return found;
+export function readPolicyFile(source: PolicySource, problems: PolicyProblem[]): PlacedDocument[] {
+  return readDocuments(policySchema, source, problems);
 }

@@ -7,7 +7,7 @@ import { data, FrameCutter, headers, request, settings, settingsAck } from "./te
 import { Wire } from "./testing/wire.ts";
 
 /** Connections per run; `make fuzz` is the longer hunt. */
-const RUNS = 100;
+const RUNS = 60;
 const STEPS = 250;
 
 function play(random: Random, hooks: TapHooks | undefined): { wire: Wire; said: Buffer[]; heard: Buffer[] } {

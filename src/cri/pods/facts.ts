@@ -15,7 +15,10 @@ export interface PodFacts {
   readonly runtimeHandler: string;
   /** The kubelet read the pod from a file or a URL of its own. See `isStaticPod`. */
   readonly isStatic: boolean;
-  /** Labels or annotations were left out, for there were too many or one was too long. */
+  /**
+   * Labels were left out, for there were too many or one was too long. Annotations are not meant: a long one is a document,
+   * which many pods have, and no selector is about them.
+   */
   readonly incomplete: boolean;
 }
 

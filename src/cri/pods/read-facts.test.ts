@@ -65,6 +65,16 @@ describe("facts in lists", () => {
     ]);
   });
 
+  it("are incomplete where a label was left out, not for an annotation that is a document", () => {
+    const long = "x".repeat(2_000);
+    const items = [
+      { id: "s1", annotations: { manifest: long } },
+      { id: "s2", labels: { app: long } },
+    ];
+    const found = readPodList(encode("ListPodSandboxResponse", { items }));
+    expect(found.map(({ incomplete }) => incomplete)).toEqual([false, true]);
+  });
+
   it("name a container by what the user wrote, where the runtime tells", () => {
     const response = encode("ListContainersResponse", {
       containers: [

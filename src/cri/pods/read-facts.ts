@@ -74,7 +74,7 @@ export function readPod(message: Uint8Array, where: PodFields, known: { sandboxI
     annotations: annotations.kept,
     runtimeHandler: where.runtimeHandler ? nameAt(reader, [where.runtimeHandler]) : "",
     isStatic: isStaticPod(annotations.kept),
-    incomplete: !labels.complete || !annotations.complete,
+    incomplete: !labels.complete,
   };
 }
 

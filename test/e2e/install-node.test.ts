@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -315,7 +316,22 @@ test("from a pod it is installed onto the node, by the node's own files and serv
   expect(status, stdout + stderr).toBe(0);
   expect(outcomeOf(stdout, "/opt/trivet/current -> 1.0.0")).toBe("written");
   expect(await servingVersion()).toBe("1.0.0");
-  expect((await trivet("uninstall", "--service-manager", "systemd")).status).toBe(0);
+});
+
+test("settings that were edited and volumes are not taken away, unless that is asked for", async () => {
+  const settings = box.at("etc/trivet/config.yaml");
+  writeFileSync(settings, `${readFileSync(settings, "utf8")}# mine\n`);
+  mkdirSync(box.at("var/lib/trivet/pool/volumes"), { recursive: true });
+  const { status, stdout } = await trivet("uninstall", "--service-manager", "systemd");
+  expect(status, stdout).toBe(0);
+  expect(outcomeOf(stdout, "/etc/trivet/config.yaml")).toContain("kept: it was edited, and is yours");
+  expect(outcomeOf(stdout, "/var/lib/trivet/pool")).toBe("kept: --delete-data removes it");
+  expect(readdirSync(box.at("var/lib/trivet"))).toEqual(["pool"]);
+  const program = join(bundle("1.0.0"), "bin/trivet");
+  expect((await box.run([program, "uninstall", "--delete-data"])).status).toBe(0);
+  expect(existsSync(box.at("var/lib/trivet"))).toBe(false);
+  expect(readFileSync(settings, "utf8")).toContain("# mine");
+  rmSync(box.at("etc/trivet"), { recursive: true });
   expect(await box.disk()).toEqual(before);
 });
 

@@ -15,6 +15,8 @@ const needed: readonly {
 }[] = [
   { name: "veth", level: "error", without: "no pod can be attached to the network" },
   { name: "nf_tables", level: "error", without: "there is no masquerade and there are no host ports" },
+  { name: "nft_masq", level: "error", without: "pods cannot reach beyond the network of the pods" },
+  { name: "nft_nat", level: "error", without: "there are no host ports" },
   { name: "overlay", level: "warning", without: "containerd needs another snapshotter, which is slower" },
   { name: "loop", level: "warning", without: "pools with backend=image and raw block volumes do not work" },
   { name: "bridge", level: "warning", without: "networks with mode bridge do not work" },
@@ -26,14 +28,19 @@ export function checkKernel({ release, features, fileSystems }: KernelFacts): Fi
     const state = features[name] ?? "unknown";
     if (state === "there") findings.push(ok(name, "the kernel has it"));
     else if (state === "unknown")
-      findings.push(unknown(name, "neither /sys/module nor /lib/modules tells whether the kernel has it"));
+      findings.push(
+        unknown(
+          name,
+          "neither /sys/module nor /lib/modules nor its configuration tells whether the kernel has it",
+        ),
+      );
     else {
       const wrong = level === "error" ? error : warning;
       findings.push(
         wrong(name, {
           cause: `the kernel ${release} has no ${name}`,
           consequence: without,
-          remedy: `load it with 'modprobe ${name}' and name it in /etc/modules-load.d, or use a kernel that has it`,
+          remedy: `install the package with the kernel's other modules (linux-modules-extra, kernel-modules) and run 'modprobe ${name}', or use a kernel that has it`,
         }),
       );
     }

@@ -1,5 +1,5 @@
 /** The kubelet: its version, how it reaches the runtime and the driver, and whether it sees what is mounted. */
-import type { KubeletFacts, RuntimeFacts } from "./facts.ts";
+import type { DaemonFacts, KubeletFacts, RuntimeFacts } from "./facts.ts";
 import { type Finding, inArea } from "./finding.ts";
 
 const { ok, unknown, warning, error } = inArea("kubelet");
@@ -8,13 +8,18 @@ const OLDEST_MINOR = 26;
 /** From here on a kubelet sends an authority that Node.js accepts. */
 const OWN_REGISTRATION_MINOR = 29;
 
+type Runtime = Pick<RuntimeFacts, "proxySocket" | "proxied" | "socket">;
+type Daemon = Pick<DaemonFacts, "servesVolumes" | "isRegistered">;
+
 export function checkKubelet(
   facts: KubeletFacts,
-  runtime: Pick<RuntimeFacts, "proxySocket" | "proxied">,
+  { runtime, daemon }: { readonly runtime: Runtime; readonly daemon: Daemon },
 ): Finding[] {
   return [
     ...checkVersion(facts),
-    ...checkRegistration(facts),
+    ...checkAuthority(facts),
+    ...checkRoot(facts),
+    ...checkRegistration(facts, daemon),
     ...checkEndpoint(facts, runtime),
     checkPropagation(facts),
   ];
@@ -41,9 +46,42 @@ function checkVersion({ version, setup }: KubeletFacts): Finding[] {
   ];
 }
 
-function checkRegistration({ version, registersItself, hasRegistrar, root }: KubeletFacts): Finding[] {
-  const isOld = version !== undefined && version[0] === 1 && version[1] < OWN_REGISTRATION_MINOR;
-  if (registersItself && isOld) {
+const isBefore = (version: KubeletFacts["version"], minor: number) =>
+  version !== undefined && version[0] === 1 && version[1] < minor;
+
+/** What a kubelet sends as the name of a server that has only a path: Node.js resets streams that name the path itself. */
+function checkAuthority({ version }: KubeletFacts): Finding[] {
+  if (!version || isBefore(version, OLDEST_MINOR)) return [];
+  return [
+    ok(
+      "authority",
+      isBefore(version, OWN_REGISTRATION_MINOR)
+        ? `the CSI driver and the proxy take what it sends; its question who the driver is needs the registrar sidecar (before 1.${OWN_REGISTRATION_MINOR})`
+        : "the CSI driver, its registration and the proxy take what it sends",
+    ),
+  ];
+}
+
+function checkRoot({ root, ownRoot, daemonRoot }: KubeletFacts): Finding[] {
+  const wrong = (who: string, other: string) =>
+    error("directory", {
+      cause: `the kubelet's directory is ${ownRoot ?? root}, and ${who} ${other}`,
+      consequence: "the kubelet never finds the driver's socket, and refuses its volumes' paths",
+      remedy: `start trivet node with --kubelet-root ${ownRoot ?? root}; in a cluster use the overlay of your distribution, or set data.root in daemonset/kubelet-root.yaml`,
+    });
+  const kubelets = ownRoot ?? root;
+  if (daemonRoot !== undefined && daemonRoot !== kubelets) {
+    return [wrong("trivet node was started with", daemonRoot)];
+  }
+  return ownRoot !== undefined && ownRoot !== root ? [wrong("this was asked to look at", root)] : [];
+}
+
+function checkRegistration(
+  { version, registersItself, hasRegistrar, root }: KubeletFacts,
+  { servesVolumes, isRegistered }: Daemon,
+): Finding[] {
+  if (servesVolumes === false) return [];
+  if (registersItself && isBefore(version, OWN_REGISTRATION_MINOR)) {
     return [
       error("registration", {
         cause: `this kubelet sends an authority that Node.js refuses (before 1.${OWN_REGISTRATION_MINOR}), and trivet node answers it itself`,
@@ -52,11 +90,20 @@ function checkRegistration({ version, registersItself, hasRegistrar, root }: Kub
       }),
     ];
   }
+  if (registersItself && isRegistered === false) {
+    return [
+      warning("registration", {
+        cause: "trivet node is there to be asked, and the kubelet has not taken the driver yet",
+        consequence: "no volume can be published until it does",
+        remedy: `see whether the kubelet runs and watches ${root}/plugins_registry; its log says why it refuses a driver`,
+      }),
+    ];
+  }
   if (registersItself) return [ok("registration", "trivet node answers the kubelet")];
   if (hasRegistrar) return [ok("registration", "a registrar sidecar answers the kubelet")];
   return [
     warning("registration", {
-      cause: `nothing in ${root}/plugins_registry speaks for local.csi.trivet.dev`,
+      cause: `nobody answers in ${root}/plugins_registry for local.csi.trivet.dev`,
       consequence: "the kubelet does not know the driver, and no volume can be published",
       remedy:
         "start trivet node with --register, or the registrar sidecar for kubelets before 1.29; without volumes nothing must be done",
@@ -65,35 +112,71 @@ function checkRegistration({ version, registersItself, hasRegistrar, root }: Kub
 }
 
 function checkEndpoint(
-  { setup }: KubeletFacts,
-  { proxySocket, proxied }: Pick<RuntimeFacts, "proxySocket" | "proxied">,
+  { setup, endpoint }: KubeletFacts,
+  { proxySocket, proxied, socket }: Runtime,
 ): Finding[] {
   if ("unknown" in setup) return [unknown("runtime endpoint", setup.unknown)];
-  const { path } = setup.value.runtime;
-  const notes = setup.value.notes.map((note) => ok("note", note));
-  if (path !== proxySocket) return [ok("runtime endpoint", `${path}, without the proxy`), ...notes];
+  const { runtime, image } = setup.value;
+  const path = endpoint ?? runtime.path;
+  const findings = setup.value.notes.map((note) => ok("note", note));
+  if (image && image.path !== runtime.path) {
+    findings.unshift(
+      warning("image endpoint", {
+        cause: `the kubelet asks ${image.path} for images, and ${runtime.path} for everything else`,
+        consequence:
+          runtime.path === proxySocket || image.path === proxySocket
+            ? "the proxy sees one half of the calls only"
+            : "the two must be one runtime, or no container finds its image",
+        remedy:
+          "'trivet install kubelet' sets both; otherwise take the image endpoint out of the kubelet's configuration",
+      }),
+    );
+  }
+  if (path !== proxySocket && path !== socket) {
+    return [
+      warning("runtime endpoint", {
+        cause: `the kubelet uses the runtime at ${path}, and ${socket} is what was looked at here`,
+        consequence: "what is said here of the runtime may be of another one",
+        remedy: `run this again with --cri-socket unix://${path}`,
+      }),
+      ...findings,
+    ];
+  }
+  if (path !== proxySocket) return [ok("runtime endpoint", `${path}, without the proxy`), ...findings];
   if ("unknown" in proxied) {
     return [
       error("runtime endpoint", {
         cause: `the kubelet is configured with the proxy at ${path}, which does not answer`,
         consequence: "the node is NotReady, or will be in half a minute, and no pod starts",
         remedy: "run 'trivet bypass', or /opt/trivet/bypass where nothing else of Trivet works",
+        commands: ["trivet bypass"],
       }),
-      ...notes,
+      ...findings,
     ];
   }
-  return [ok("runtime endpoint", `${path}, the proxy`), ...notes];
+  return [ok("runtime endpoint", `${path}, the proxy before ${socket}`), ...findings];
 }
 
-function checkPropagation({ isShared, root }: KubeletFacts): Finding {
+function checkPropagation({ isShared, daemonShares, root }: KubeletFacts): Finding {
   if (isShared === undefined) return unknown("mount propagation", `no mount table shows ${root}`);
-  if (isShared)
-    return ok("mount propagation", `what is mounted below ${root} is seen by the kubelet and by pods`);
-  return error("mount propagation", {
-    cause: `${root} is on a private mount`,
-    consequence:
-      "volumes that a container mounts do not reach the kubelet or the pods: they see empty directories",
-    remedy:
-      "run 'mount --make-rshared /' at boot, before the container runtime starts (systemd does that by itself)",
-  });
+  const consequence =
+    "volumes that a container mounts do not reach the kubelet or the pods: they see empty directories";
+  if (!isShared) {
+    return error("mount propagation", {
+      cause: `${root} is on a private mount`,
+      consequence,
+      remedy:
+        "run 'mount --make-rshared /' at boot, before the container runtime starts (systemd does that by itself), then restart the runtime and trivet node",
+      commands: ["mount --make-rshared /"],
+    });
+  }
+  if (daemonShares === false) {
+    return error("mount propagation", {
+      cause: `trivet node has ${root} in its container, and what it mounts there stays in it`,
+      consequence,
+      remedy:
+        "give that mount mountPropagation: Bidirectional, as daemonset/base/node.yaml does; if it has that, restart the pod: the host's mount was made shared since",
+    });
+  }
+  return ok("mount propagation", `what is mounted below ${root} is seen by the kubelet and by pods`);
 }

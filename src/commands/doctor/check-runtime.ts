@@ -1,5 +1,5 @@
 /** The container runtime, and the proxy before it. */
-import type { Known, RuntimeAnswer, RuntimeFacts } from "./facts.ts";
+import type { Known, RuntimeAnswer, RuntimeFacts, RuntimeNetwork } from "./facts.ts";
 import { type Finding, inArea } from "./finding.ts";
 
 const { ok, unknown, warning, error } = inArea("runtime");
@@ -32,7 +32,7 @@ export function checkRuntime(facts: RuntimeFacts): Finding[] {
   return [...checkDirect(facts), ...checkProxy(facts)];
 }
 
-function checkDirect({ socket, direct }: RuntimeFacts): Finding[] {
+function checkDirect({ socket, direct, network }: RuntimeFacts): Finding[] {
   if ("unknown" in direct) {
     return [
       error("socket", {
@@ -57,6 +57,7 @@ function checkDirect({ socket, direct }: RuntimeFacts): Finding[] {
     .split(/[.~+-]/)
     .map(Number);
   const caught = name === "containerd" ? traps.filter(({ applies }) => applies(numbers)) : [];
+  if (name === "containerd") findings.push(...checkLoading(network));
   for (const { cause, consequence, remedy } of caught) {
     findings.push(
       (cause.startsWith("it is older") ? error : warning)(`${name} ${version}`, {
@@ -69,30 +70,47 @@ function checkDirect({ socket, direct }: RuntimeFacts): Finding[] {
   return findings.length > 0 ? findings : [ok(`${name} ${version}`, `answers at ${socket}, and is ready`)];
 }
 
-function checkProxy({ proxySocket, proxied, proxyIsThere, direct }: RuntimeFacts): Finding[] {
+/** containerd keeps what it loaded last, also where the files are gone or broken since. */
+function checkLoading(network: RuntimeNetwork | undefined): Finding[] {
+  if (network?.loadProblem === undefined) return [];
+  return [
+    error("network configuration", {
+      cause: network.loadProblem,
+      consequence:
+        "no pod gets a network, or the node keeps a configuration that is gone with the next start of containerd",
+      remedy: `see what is in ${network.confDir}: containerd takes the first file by name, and none where that is broken; 'trivet install cni' puts Trivet's there`,
+    }),
+  ];
+}
+
+function checkProxy({ proxySocket, proxied, proxyIsThere, direct, socket }: RuntimeFacts): Finding[] {
   if (!proxyIsThere) return [ok("proxy", `is not installed: nothing is at ${proxySocket}`)];
   if ("unknown" in proxied) {
     return [
       error("proxy", {
         cause: proxied.unknown,
         consequence: "a kubelet behind it goes NotReady, and no pod starts",
-        remedy: "'trivet bypass' takes it out of the way; then see 'journalctl -u trivet-cri'",
+        remedy:
+          "if the kubelet uses it, 'trivet bypass' takes it out of the way; then see 'journalctl -u trivet-cri'",
       }),
     ];
   }
-  return [sameRuntime(proxied.value, direct)];
+  return [sameRuntime(proxied.value, direct, socket)];
 }
 
-function sameRuntime(through: RuntimeAnswer, direct: Known<RuntimeAnswer>): Finding {
-  const what = `${through.name} ${through.version}`;
+function sameRuntime(through: RuntimeAnswer, direct: Known<RuntimeAnswer>, socket: string): Finding {
+  const nameOf = ({ name, version }: RuntimeAnswer) => `${name} ${version}`;
+  const what = nameOf(through);
   if ("unknown" in direct)
     return unknown("proxy", `it reaches ${what}; the runtime's own socket does not answer`);
-  if (direct.value.name === through.name && direct.value.version === through.version) {
-    return ok("proxy", `it reaches ${what}`);
-  }
+  const isSame =
+    nameOf(direct.value) === what && String(direct.value.images ?? "") === String(through.images ?? "");
+  if (isSame) return ok("proxy", `it reaches ${what}`);
+  const at = ({ images = [] }: RuntimeAnswer) =>
+    images.length > 0 ? ` with its images in ${images[0]}` : "";
   return warning("proxy", {
-    cause: `it reaches ${what}, and the runtime's own socket ${direct.value.name} ${direct.value.version}`,
+    cause: `it reaches ${what}${at(through)}, and at ${socket} answers ${nameOf(direct.value)}${at(direct.value)}`,
     consequence: "pods run in another runtime than the one that was looked at here",
-    remedy: "set cri.upstream in the configuration to the socket of the runtime that you mean",
+    remedy: `set cri.upstream in the configuration of the proxy to the socket of the runtime that you mean, such as unix://${socket}`,
   });
 }

@@ -1,6 +1,7 @@
 /** Pools, the disks below them, and what lies on them. */
 import type { FileSystemSpace } from "../../host/files.ts";
-import type { Known, PoolFacts, StorageFacts } from "./facts.ts";
+import { checkConfigured, checkLimits, checkQuotaPool, type KernelFeatures } from "./check-quota.ts";
+import type { DaemonFacts, DiskFacts, Known, PoolFacts, StorageFacts } from "./facts.ts";
 import { type Finding, inArea } from "./finding.ts";
 
 const { ok, unknown, warning, error } = inArea("storage");
@@ -8,8 +9,20 @@ const { ok, unknown, warning, error } = inArea("storage");
 const LOW = 0.1;
 const VERY_LOW = 0.03;
 
-export function checkStorage({ pools, abnormal, orphans, missingPrograms }: StorageFacts): Finding[] {
+/** File systems that no volume should be on, by statfs(2), f_type. */
+const passing: Readonly<Record<number, readonly [name: string, consequence: string]>> = {
+  16914836: ["tmpfs", "its volumes take memory, and are gone after a boot"],
+  2240043254: ["ramfs", "its volumes take memory, and are gone after a boot"],
+  2035054128: ["overlayfs", "its volumes may be gone with the container whose layer that is"],
+};
+
+export function checkStorage(
+  { pools, configured, abnormal, orphans, missingPrograms }: StorageFacts,
+  { daemon, kernel }: { readonly daemon: DaemonFacts; readonly kernel: KernelFeatures },
+): Finding[] {
   if ("unknown" in pools) {
+    if (daemon.servesVolumes === false)
+      return [ok("daemon", "trivet node serves no volumes here (--no-csi)")];
     return [
       error("daemon", {
         cause: pools.unknown,
@@ -17,30 +30,23 @@ export function checkStorage({ pools, abnormal, orphans, missingPrograms }: Stor
         remedy:
           "start trivet node; in a cluster see 'kubectl -n trivet-system get pods -o wide' and the log of the pod of this node",
       }),
+      ...configured.flatMap((pool) => [
+        checkConfigured(pool, kernel),
+        ...checkDisk(`pool ${pool.name}`, pool.path, pool.disk),
+      ]),
     ];
   }
-  const findings = pools.value.flatMap(checkPool);
+  const findings = pools.value.flatMap((pool) => checkPool(pool, kernel));
   if (pools.value.some(({ status }) => status.backend === "image"))
     findings.push(...checkPrograms(missingPrograms));
   return [...findings, ...checkVolumes(abnormal), ...checkOrphans(orphans)];
 }
 
-function checkPool({ status, space }: PoolFacts): Finding[] {
-  const { name, path, state, reason, enforced, how, advice, quarantined, drain } = status;
+function checkPool(pool: PoolFacts, kernel: KernelFeatures): Finding[] {
+  const { name, path, state, quarantined, drain } = pool.status;
   const subject = `pool ${name}`;
-  if (state === "unavailable") {
-    return [
-      error(subject, {
-        cause: reason ?? "it cannot be used",
-        consequence: "its volumes cannot be published, and no new one is made in it",
-        remedy: `mount its disk at ${path}; the pool opens by itself`,
-      }),
-    ];
-  }
-  const findings: Finding[] = [];
-  if (enforced === true)
-    findings.push(ok(subject, `${how ?? "limits"}: writers are stopped at the size of their volume`));
-  else findings.push(unlimited(subject, advice));
+  if (state === "unavailable") return [checkAway(pool, kernel)];
+  const findings = [checkLimits(pool, kernel)];
   if (quarantined.length > 0) {
     findings.push(
       warning(subject, {
@@ -51,7 +57,33 @@ function checkPool({ status, space }: PoolFacts): Finding[] {
     );
   }
   if (drain) findings.push(ok(subject, "is being drained: no new volumes are made in it"));
-  const { budgetBytes, availableBytes } = status;
+  return [...findings, ...checkBudget(pool), ...checkDisk(subject, path, pool.disk)];
+}
+
+/** Why it is away decides what is to be done; most reasons name that themselves. */
+function checkAway(pool: PoolFacts, kernel: KernelFeatures): Finding {
+  const { name, path, reason = "it cannot be used" } = pool.status;
+  if (reason.includes("is to have quotas and cannot")) return checkQuotaPool(pool, kernel);
+  const wrong = (remedy: string, commands: readonly string[] = []) =>
+    error(`pool ${name}`, {
+      cause: reason,
+      consequence: "its volumes cannot be published, and no new one is made in it",
+      ...{ remedy, commands },
+    });
+  const named = /run "([^"]+)"/.exec(reason)?.[1];
+  if (named !== undefined) return wrong(`run '${named}'; the pool opens by itself`, [named]);
+  if (/mount|identity|cannot be reached/.test(reason)) {
+    return pool.disk.isInFstab
+      ? wrong(`run 'mount ${path}'; the pool opens by itself`, [`mount ${path}`])
+      : wrong(`mount its disk at ${path}, in /etc/fstab too; the pool opens by itself`);
+  }
+  return wrong("do what the cause says; the pool opens by itself");
+}
+
+function checkBudget({ status, disk }: PoolFacts): Finding[] {
+  const { name, budgetBytes, availableBytes, reservedBytes, sparse } = status;
+  const subject = `pool ${name}`;
+  const findings: Finding[] = [];
   if (budgetBytes !== undefined && availableBytes < budgetBytes * LOW) {
     findings.push(
       warning(subject, {
@@ -61,18 +93,46 @@ function checkPool({ status, space }: PoolFacts): Finding[] {
       }),
     );
   }
-  return space ? [...findings, ...checkPressure(subject, path, space)] : findings;
+  if (!sparse) return findings;
+  const { totalBytes = 0, freeBytes = 0, availableBytes: left = 0 } = disk.space ?? {};
+  // What is used on the disk is at least what its images have taken so far.
+  const promised = Math.max(0, reservedBytes - (totalBytes - freeBytes));
+  if (promised > left) {
+    findings.push(
+      warning(subject, {
+        cause: `its images are sparse, and promise at least ${bytes(promised)} more than they have, of which the disk has ${bytes(left)}`,
+        consequence: "writers in its volumes get I/O errors when the disk is full, not ENOSPC",
+        remedy:
+          "free space on the disk, or delete volumes; set preallocate: true, so that new ones have theirs from the start",
+      }),
+    );
+  } else findings.push(ok(subject, "its images are sparse: they take space as they are written to"));
+  return findings;
 }
 
-function unlimited(subject: string, advice: string | undefined): Finding {
-  return warning(subject, {
-    cause: advice ?? "its volumes are plain directories, as its configuration says",
-    consequence: "nothing stops a pod from writing more than its claim, up to the whole disk",
-    remedy:
-      advice === undefined
-        ? "use backend auto on XFS, ext4 with quotas or btrfs, or backend image, which limits everywhere"
-        : "do what the cause names, and restart trivet node; or use backend image, which limits everywhere",
-  });
+/** The disk below a pool, whoever uses it. */
+function checkDisk(subject: string, path: string, { space, mount }: DiskFacts): Finding[] {
+  const findings = space ? checkPressure(subject, path, space) : [];
+  const [name, consequence] = passing[space?.type ?? 0] ?? [];
+  if (name !== undefined && consequence !== undefined) {
+    findings.push(
+      warning(subject, {
+        cause: `${path} is on ${name}`,
+        consequence,
+        remedy: "give the pool a directory on a disk of the node, and in a pod a mount of it",
+      }),
+    );
+  }
+  if (mount && (mount.options.includes("ro") || mount.superOptions.includes("ro"))) {
+    findings.push(
+      error(subject, {
+        cause: `${mount.source} is mounted read-only at ${mount.mountPoint}`,
+        consequence: "nothing can be written to its volumes, and none is made or removed",
+        remedy: `see 'dmesg' for errors of the disk: a file system with errors turns read-only. When it is mended: 'mount -o remount,rw ${mount.mountPoint}'`,
+      }),
+    );
+  }
+  return findings;
 }
 
 /** The disk itself, whoever fills it. */
@@ -104,6 +164,7 @@ function checkPressure(subject: string, path: string, space: FileSystemSpace): F
   return findings;
 }
 
+const bytes = (count: number) => `${(count / 2 ** 30).toFixed(1)} GiB`;
 const percent = (share: number) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 function checkPrograms(missing: readonly string[]): Finding[] {

@@ -1,41 +1,105 @@
 /** The real effects of doctor. In a container that sees the host's processes it looks at the host, through /proc/1/root. */
-import { access, constants, readlink } from "node:fs/promises";
+import { access, constants, readFile, readlink } from "node:fs/promises";
 import { delimiter, join } from "node:path";
+import { isKind, TrivetError } from "../../errors.ts";
+import { createBtrfs } from "../../host/btrfs.ts";
 import { createExec } from "../../host/exec.ts";
 import { createFiles } from "../../host/files.ts";
 import { listHostProcesses, listProcesses } from "../../host/processes.ts";
+import { createProjectQuota } from "../../host/quota.ts";
 import { findSocketHolders } from "../../host/socket-holders.ts";
-import { createSyscalls } from "../../host/syscall.ts";
+import { createSyscalls, type Syscalls } from "../../host/syscall.ts";
 import { isLiveSocket } from "../../host/unix-socket.ts";
 import { rootedFiles } from "../../install/rooted-files.ts";
 import { version } from "../../version.ts";
+import type { QuotaState } from "./facts.ts";
 import type { DoctorDeps, DoctorSettings } from "./gather.ts";
 
 const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const HTTP_TIMEOUT_MS = 3_000;
 
-/** `root` is where the host's files are; found out where it is not given. */
-export async function createDoctorDeps(settings: DoctorSettings, root?: string): Promise<DoctorDeps> {
+/** What was asked for on the command line. */
+export interface DoctorRequest {
+  readonly settings: DoctorSettings;
+  readonly given: DoctorDeps["given"];
+  /** Where the host's files are; found out where it is not given. */
+  readonly root?: string | undefined;
+  /** The configuration file of `trivet node`, as this process sees it. */
+  readonly config?: string | undefined;
+}
+
+export async function createDoctorDeps({
+  settings,
+  given,
+  root,
+  config,
+}: DoctorRequest): Promise<DoctorDeps> {
   const syscalls = createSyscalls();
   const files = createFiles(syscalls);
-  const host = root ?? ((await isInContainer()) ? "/proc/1/root" : "/");
+  const host = root ?? (await findHost());
   const path = [process.env.PATH, SEARCH].filter(Boolean).join(delimiter);
+  const reach = (asked: string) => (host === "/" ? asked : join(host, asked));
+  let holders: ReturnType<DoctorDeps["holders"]> | undefined;
   return {
-    settings,
-    files: rootedFiles(files, host),
-    reach: (asked) => (host === "/" ? asked : join(host, asked)),
+    ...{ settings, given, files: rootedFiles(files, host), reach, isThisNode: ["/", HOST].includes(host) },
     exec: createExec(path, syscalls),
-    askCri: async (socket) => (await import("../../host/cri-identity.ts")).askCri(socket),
+    askCri: async (socket, options) => (await import("../../host/cri-identity.ts")).askCri(socket, options),
     askAdmin: async (socket, question, argument) =>
       (await import("../../host/admin-socket.ts")).askAdmin(socket, question, argument ?? {}),
     listProcesses: host === "/" ? listProcesses : listHostProcesses,
-    getText,
-    pluginStatus,
-    isLiveSocket,
-    findSocketHolders,
-    hasProgram: (name) => isProgram(name, path),
+    ...{ get, pluginStatus, isLiveSocket },
+    readConfig: () => readConfig(config, reach),
+    quotaOf: (asked, type) => quotaOf(syscalls, reach(asked), type),
+    holders() {
+      holders ??= findSocketHolders().catch(() => new Map());
+      return holders;
+    },
+    hasProgram: (name, pid) => isProgram(name, pid, path),
     version,
   };
+}
+
+/** Where a container that sees the host's processes finds the host. */
+const HOST = "/proc/1/root";
+
+export async function findHost(): Promise<string> {
+  return (await isInContainer()) ? HOST : "/";
+}
+
+/** In the pod of the DaemonSet it is mounted, on a host it is where people put it. */
+async function readConfig(given: string | undefined, reach: (path: string) => string) {
+  const usual = [
+    "/etc/trivet-node/config.yaml",
+    reach("/etc/trivet/config.yaml"),
+    reach("/etc/trivet/node.yaml"),
+  ];
+  for (const path of given === undefined ? usual : [given]) {
+    const text = await readFile(path, "utf8").catch(() => undefined);
+    if (text !== undefined) return text;
+  }
+  return undefined;
+}
+
+const BTRFS = 0x9123683e;
+
+async function quotaOf(syscalls: Syscalls, path: string, type: number): Promise<QuotaState> {
+  if (type === BTRFS) {
+    const { mode, consistent, rescanning } = await createBtrfs(syscalls).quotaState(path);
+    if (mode === "off") return "off";
+    return consistent || rescanning ? "enforced" : "counted";
+  }
+  if (type !== 0xef53 && type !== 0x58465342) {
+    const message = "its file system has no quotas that Trivet can use: XFS, ext4 and btrfs have";
+    throw new TrivetError({ kind: "unsupported", op: "quota.state", subject: path, message });
+  }
+  try {
+    const { accounting, enforced } = await createProjectQuota(syscalls).state(path);
+    if (enforced) return "enforced";
+    return accounting ? "counted" : "off";
+  } catch (error) {
+    if (isKind(error, "unsupported", "not-found")) return "off";
+    throw error;
+  }
 }
 
 async function isInContainer(): Promise<boolean> {
@@ -45,9 +109,15 @@ async function isInContainer(): Promise<boolean> {
   return own !== first && first !== "";
 }
 
-async function getText(url: string): Promise<string> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(HTTP_TIMEOUT_MS) });
-  return response.text();
+async function get(url: string) {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(HTTP_TIMEOUT_MS) });
+    return { status: response.status, body: await response.text() };
+  } catch (error) {
+    // What fetch itself says is that it failed.
+    const { cause, message } = error as Error & { cause?: { code?: string; message?: string } };
+    throw new Error(cause?.code ?? cause?.message ?? message);
+  }
 }
 
 /** In this process, on the state of the node: as the standalone plugin does it. */
@@ -71,9 +141,11 @@ async function pluginStatus(config: string): Promise<string | undefined> {
   return (JSON.parse(answer) as { msg?: string }).msg ?? answer;
 }
 
-async function isProgram(name: string, path: string): Promise<boolean> {
-  for (const directory of path.split(delimiter)) {
-    const found = await access(join(directory, name), constants.X_OK).then(
+/** The programs of a process in a container are those of its container. */
+async function isProgram(name: string, pid: number | undefined, path: string): Promise<boolean> {
+  const [search, root] = pid === undefined ? [path, "/"] : [SEARCH, `/proc/${pid}/root`];
+  for (const directory of search.split(delimiter)) {
+    const found = await access(join(root, directory, name), constants.X_OK).then(
       () => true,
       () => false,
     );

@@ -1,4 +1,5 @@
 /** Everything that doctor has to say of a node. Pure: facts in, findings out. */
+import { checkDaemon, checkProxyRecord } from "./check-daemon.ts";
 import { checkInstall, checkSockets } from "./check-install.ts";
 import { checkKernel } from "./check-kernel.ts";
 import { checkKubelet } from "./check-kubelet.ts";
@@ -10,14 +11,16 @@ import { byLevel, type Finding } from "./finding.ts";
 
 /** The worst first. */
 export function diagnose(facts: NodeFacts): Finding[] {
-  const { kernel, storage, network, runtime, kubelet, sockets, install } = facts;
+  const { kernel, daemon, proxy, storage, network, runtime, kubelet, sockets, install } = facts;
   return byLevel([
     ...checkKernel(kernel),
-    ...checkStorage(storage),
+    ...checkDaemon(daemon, storage),
+    ...checkStorage(storage, { daemon, kernel }),
     ...checkNetwork(network, runtime),
     ...checkRuntime(runtime),
-    ...checkKubelet(kubelet, runtime),
+    ...checkProxyRecord(proxy),
+    ...checkKubelet(kubelet, { runtime, daemon }),
     ...checkSockets(sockets),
-    ...checkInstall(install),
+    ...checkInstall(install, { daemon, kubelet, runtime }),
   ]);
 }

@@ -3,7 +3,15 @@
 /** `unknown`: it could not be looked at, and `cause` says why. */
 export type Level = "ok" | "unknown" | "warning" | "error";
 
-export type Area = "kernel" | "storage" | "network" | "runtime" | "kubelet" | "install" | "sockets";
+export type Area =
+  | "kernel"
+  | "daemon"
+  | "storage"
+  | "network"
+  | "runtime"
+  | "kubelet"
+  | "install"
+  | "sockets";
 
 /** Something that is as it should be, or could not be looked at. */
 interface Quiet {
@@ -24,6 +32,8 @@ interface Wrong {
   readonly consequence: string;
   /** A sentence, with the exact command where there is one. */
   readonly remedy: string;
+  /** Those of the remedy that can be typed as they are, as root on the node, in their order. */
+  readonly commands?: readonly string[];
 }
 
 export type Finding = Quiet | Wrong;
@@ -50,9 +60,10 @@ export function inArea(area: Area) {
     (level: Wrong["level"]) =>
     (
       subject: string,
-      { cause, consequence, remedy }: Pick<Wrong, "cause" | "consequence" | "remedy">,
+      { cause, consequence, remedy, commands }: Pick<Wrong, "cause" | "consequence" | "remedy" | "commands">,
     ): Finding => ({
       ...{ level, area, subject, cause, consequence, remedy },
+      ...(commands && commands.length > 0 ? { commands } : {}),
     });
   return { ok: quiet("ok"), unknown: quiet("unknown"), warning: wrong("warning"), error: wrong("error") };
 }

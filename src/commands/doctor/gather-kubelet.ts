@@ -1,8 +1,11 @@
 /** How this node runs its kubelet, and what the kubelet sees. */
+import { basename } from "node:path";
 import { driverName } from "../../csi/names.ts";
+import { parseMountInfo } from "../../host/mount.ts";
 import type { SocketHolder } from "../../host/socket-holders.ts";
-import { detectKubelet } from "../../install/kubelet/detect.ts";
+import { detectKubelet, findKubelet } from "../../install/kubelet/detect.ts";
 import { gatherFacts as gatherKubeletFacts } from "../../install/kubelet/gather.ts";
+import { flagOf } from "../../install/kubelet/words.ts";
 import type { KubeletFacts } from "./facts.ts";
 import { type DoctorDeps, known, textOf } from "./gather.ts";
 import { holderOf } from "./gather-sockets.ts";
@@ -13,36 +16,85 @@ export async function gatherKubelet(deps: DoctorDeps): Promise<KubeletFacts> {
   const listProcesses = async () => [...(await deps.listProcesses())];
   const facts = await known(gatherKubeletFacts({ files, exec, listProcesses }));
   const setup = "value" in facts ? await known(Promise.resolve(facts.value).then(detectKubelet)) : facts;
+  const kubelet = "value" in facts ? kubeletOf(() => findKubelet(facts.value.processes).process) : undefined;
+  // The kubelet's own table: it may run in a mount namespace of its own.
+  const table = await textOf(deps, `/proc/${kubelet?.pid ?? 1}/mountinfo`);
+  const endpoint = "value" in setup ? setup.value.runtime.path : undefined;
+  const daemon = holderOf(await deps.holders(), settings.csiSocket);
   return {
     ...{ setup, root, ...(await lookAtRegistration(deps, root)) },
     version: "value" in facts ? facts.value.version : undefined,
-    isShared: isShared(await textOf(deps, "/proc/1/mountinfo"), root),
+    ...{ isShared: isShared(table, root), daemonShares: await reaches(deps, { table, root, daemon }) },
+    ownRoot: kubelet && flagOf(kubelet.argv, "root-dir"),
+    daemonRoot: daemon && flagOf(daemon.argv, "kubelet-root"),
+    endpoint: endpoint && (await files.realPath(endpoint).catch(() => endpoint)),
   };
 }
 
+function kubeletOf<T>(find: () => T): T | undefined {
+  try {
+    return find();
+  } catch {
+    return undefined; // why there is none is told by `setup`
+  }
+}
+
 /** Our own and the registrar's socket have the same name: who listens tells them apart. */
-async function lookAtRegistration({ files, findSocketHolders }: DoctorDeps, root: string) {
+async function lookAtRegistration(deps: DoctorDeps, root: string) {
   const path = `${root}/plugins_registry/${driverName}-reg.sock`;
-  const there = await files.stat(path).catch(() => undefined);
-  if (!there) return { registersItself: false, hasRegistrar: false };
-  const holder = holderOf(await findSocketHolders().catch(() => new Map<string, SocketHolder>()), path);
+  const there = await deps.files.stat(path).catch(() => undefined);
+  if (!there || !(await deps.isLiveSocket(deps.reach(path)))) {
+    return { registersItself: false, hasRegistrar: false };
+  }
+  const holders = await deps.holders();
+  // A sidecar has bound it by the name that it has in its container.
+  const byName = [...holders].find(([bound]) => basename(bound) === basename(path))?.[1];
+  const holder = holderOf(holders, path) ?? byName;
   const hasRegistrar = /(^|\/)csi-node-driver-registrar$/.test(holder?.argv[0] ?? "");
   return { registersItself: !hasRegistrar, hasRegistrar };
 }
 
+interface Reaching {
+  /** The kubelet's mount table. */
+  readonly table: string;
+  readonly root: string;
+  readonly daemon: SocketHolder | undefined;
+}
+
+/** Of a daemon in a mount namespace of its own: whether what it mounts below the kubelet's directory appears in the kubelet's. */
+async function reaches(deps: DoctorDeps, { table, root, daemon }: Reaching): Promise<boolean | undefined> {
+  if (!daemon) return undefined;
+  const own = await textOf(deps, `/proc/${daemon.pid}/mountinfo`);
+  if (own === "" || ids(own) === ids(table)) return undefined;
+  const [there, here] = [peerGroup(table, root), peerGroup(own, root)];
+  return there !== undefined && there === here;
+}
+
+/** Two processes of one namespace have the same mounts, by id. */
+const ids = (table: string) =>
+  parseMountInfo(table)
+    .map(({ id }) => id)
+    .join();
+
 /** Whether the mount that `path` is on passes mounts on (proc(5), "shared:"); undefined where no mount covers it. */
 export function isShared(mountInfo: string, path: string): boolean | undefined {
-  let found: { readonly point: string; readonly shared: boolean } | undefined;
+  return lineOf(mountInfo, path) === undefined ? undefined : peerGroup(mountInfo, path) !== undefined;
+}
+
+/** Mounts of one peer group pass on to each other what is mounted in them. */
+function peerGroup(mountInfo: string, path: string): string | undefined {
+  return /^(?:\S+ ){6}(?:(?!- )\S+ )*?shared:(\d+) /.exec(lineOf(mountInfo, path) ?? "")?.[1];
+}
+
+/** Of the mount that shows the path: the last of several on one point is the one that is seen. */
+function lineOf(mountInfo: string, path: string): string | undefined {
+  let found: { readonly point: string; readonly line: string } | undefined;
   for (const line of mountInfo.split("\n")) {
-    const [, , , , escaped, ...rest] = line.split(" ");
-    if (escaped === undefined) continue;
-    const point = escaped.replace(/\\(\d{3})/g, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
+    const [mount] = parseMountInfo(line);
+    if (!mount) continue;
+    const { mountPoint: point } = mount;
     const covers = path === point || path.startsWith(point === "/" ? "/" : `${point}/`);
-    const shared = rest.slice(0, rest.indexOf("-")).some((field) => field.startsWith("shared:"));
-    // The last of several mounts on one point is the one that is seen.
-    if (covers && (!found || point.length >= found.point.length)) found = { point, shared };
+    if (covers && (!found || point.length >= found.point.length)) found = { point, line };
   }
-  return found?.shared;
+  return found?.line;
 }

@@ -12,7 +12,7 @@ export async function gatherSockets(deps: DoctorDeps): Promise<SocketFacts[]> {
     [csiSocket, "the CSI driver"],
     [storageSocket, "trivet storage"],
   ];
-  const holders = await deps.findSocketHolders().catch(() => new Map<string, SocketHolder>());
+  const holders = await deps.holders();
   return Promise.all(all.map(([path, serves]) => lookAtSocket(deps, { path, serves, holders })));
 }
 
@@ -31,11 +31,21 @@ async function lookAtSocket(
   // A socket is "other" to whoever knows files, directories and links only.
   if (stat.kind !== "other") return { path, serves, state: "no socket" };
   const answers = await isLiveSocket(reach(path));
+  const directory = await files.realPath(dirname(path)).then(files.stat, () => undefined);
   const holder = holderOf(holders, path);
   return {
     ...{ path, serves, state: answers ? "answers" : "stale", mode: stat.mode, uid: stat.uid },
+    ...(directory && isOpen(directory.mode) ? { openDirectory: directory.mode } : {}),
     ...(holder && { holder: `process ${holder.pid} (${programOf(holder)})` }),
   };
+}
+
+const OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
+
+/** Whoever may rename what is in it can put another socket in the place of ours. */
+function isOpen(mode: number): boolean {
+  return (mode & OTHERS_WRITE) !== 0 && (mode & STICKY) === 0;
 }
 
 /** The kernel knows the name that was bound: ours are bound beside their public name, and then given it. */

@@ -4,7 +4,8 @@ import type { Exec } from "../../host/exec.ts";
 import type { Files } from "../../host/files.ts";
 import type { HostProcess } from "../../host/processes.ts";
 import type { SocketHolder } from "../../host/socket-holders.ts";
-import type { Known, NodeFacts } from "./facts.ts";
+import type { Known, NodeFacts, QuotaState } from "./facts.ts";
+import { gatherDaemon, gatherProxy } from "./gather-daemon.ts";
 import { gatherInstall } from "./gather-install.ts";
 import { gatherKernel } from "./gather-kernel.ts";
 import { gatherKubelet } from "./gather-kubelet.ts";
@@ -25,10 +26,13 @@ export interface DoctorSettings {
   readonly binDir: string;
   readonly stateDir: string;
   readonly healthUrl: string;
+  readonly proxyMetricsUrl: string;
 }
 
 export interface DoctorDeps {
   readonly settings: DoctorSettings;
+  /** Which settings were asked for: what the node itself says does not go over them. */
+  readonly given: Readonly<Partial<Record<keyof DoctorSettings, boolean>>>;
   /** The host's files; this process's own where it runs on the host. */
   readonly files: Files;
   /** The path at which this process finds what the host has at `path`. */
@@ -37,29 +41,38 @@ export interface DoctorDeps {
   readonly askCri: AskCri;
   readonly askAdmin: (path: string, question: string, argument?: object) => Promise<unknown>;
   readonly listProcesses: () => Promise<readonly HostProcess[]>;
-  /** The body of an HTTP GET. */
-  readonly getText: (url: string) => Promise<string>;
+  /** An HTTP GET. */
+  readonly get: (url: string) => Promise<{ readonly status: number; readonly body: string }>;
+  /** The configuration file of `trivet node`, where one is found. */
+  readonly readConfig: () => Promise<string | undefined>;
+  /** Of the file system that a path of the host lies on; `type` is what statfs(2) says. */
+  readonly quotaOf: (path: string, type: number) => Promise<QuotaState>;
+  /** False where the files are those of another machine. */
+  readonly isThisNode: boolean;
   /** Runs the CNI plugin's own STATUS for a configuration; gives the message of its error, if it answers with one. */
   readonly pluginStatus: (config: string) => Promise<string | undefined>;
   readonly isLiveSocket: (path: string) => Promise<boolean>;
-  readonly findSocketHolders: () => Promise<ReadonlyMap<string, SocketHolder>>;
-  /** Whether a program of that name would be found. */
-  readonly hasProgram: (name: string) => Promise<boolean>;
+  /** Who listens on which socket; looked up once. */
+  readonly holders: () => Promise<ReadonlyMap<string, SocketHolder>>;
+  /** Whether a program of that name would be found by the process `pid`; by this one without it. */
+  readonly hasProgram: (name: string, pid?: number) => Promise<boolean>;
   readonly version: string;
 }
 
 /** Everything, one part beside the other. */
 export async function gatherFacts(deps: DoctorDeps): Promise<NodeFacts> {
-  const [kernel, storage, network, runtime, kubelet, sockets, install] = await Promise.all([
+  const runtime = gatherRuntime(deps);
+  const [kernel, daemon, proxy, storage, network, kubelet, sockets, install] = await Promise.all([
     gatherKernel(deps),
+    gatherDaemon(deps),
+    gatherProxy(deps),
     gatherStorage(deps),
-    gatherNetwork(deps),
-    gatherRuntime(deps),
+    runtime.then((facts) => gatherNetwork(deps, facts)),
     gatherKubelet(deps),
     gatherSockets(deps),
     gatherInstall(deps),
   ]);
-  return { kernel, storage, network, runtime, kubelet, sockets, install };
+  return { kernel, daemon, proxy, storage, network, runtime: await runtime, kubelet, sockets, install };
 }
 
 /** The value, or why there is none. */

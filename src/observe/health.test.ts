@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type HealthServer, startHealthServer } from "./health.ts";
 import { createMetrics } from "./metrics.ts";
@@ -37,6 +38,26 @@ describe("the health address", () => {
     expect(text).toContain('trivet_test_call_duration_seconds_count{method="Probe"} 2');
     expect(text).toContain("process_resident_memory_bytes");
   });
+
+  it.each(["//", "http://", "*", "/%", "/healthz?x=//"])(
+    "answers a request for %s, and lives on",
+    async (path) => {
+      const metrics = createMetrics();
+      server = await startHealthServer({ host: "127.0.0.1", port: 0, metrics, notReady: () => undefined });
+      const { port } = server;
+      const answer = await new Promise<string>((resolve) => {
+        const socket = connect({ host: "127.0.0.1", port });
+        let text = "";
+        socket.on("data", (chunk) => {
+          text += chunk;
+        });
+        socket.on("close", () => resolve(text));
+        socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+      });
+      expect(answer).toMatch(path.startsWith("/healthz") ? /^HTTP\/1.1 200 / : /^HTTP\/1.1 40[04] /);
+      expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    },
+  );
 
   it("names an address that is taken", async () => {
     const metrics = createMetrics();

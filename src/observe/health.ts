@@ -47,9 +47,9 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 
 export async function startHealthServer(options: HealthOptions): Promise<HealthServer> {
   const server = createServer((request, response) => {
-    handle(new URL(request.url ?? "/", "http://localhost").pathname, response, options).catch(() =>
-      answer(response, 500, "failed\n"),
-    );
+    // Not by `URL`, which throws for `//`: what anybody may send must not end the process.
+    const [path = ""] = (request.url ?? "").split("?");
+    handle(path, response, options).catch(() => answer(response, 500, "failed\n"));
   });
   const port = await listen(server, options.host, options.port);
   return {

@@ -4,6 +4,7 @@ import { type CriConfig, criFileSchema, defaultListen, defaultUpstream } from ".
 import { formatTcpAddress } from "../config/values.ts";
 import { defaultRecordLevels, formatRecordLevels } from "../cri/record/record-filter.ts";
 import { defineCalls } from "./cri/calls.ts";
+import { definePolicy } from "./cri/policy.ts";
 import { proxySettings } from "./cri/proxy-settings.ts";
 import { defineReload } from "./cri/reload.ts";
 import { takePredecessor } from "./cri/reload-predecessor.ts";
@@ -112,6 +113,8 @@ policies again; SIGUSR2, or 'trivet cri reload', puts a new process in its place
   defineReload(command, proxySettings(settings, "cri.listen"));
   defineCalls(command, proxySettings(settings));
   defineStats(command, proxySettings(settings, "cri.metricsAddress"));
+  const exempt = proxySettings(settings, "cri.exemptNamespaces");
+  definePolicy(command, { plain: proxySettings(settings), exempt });
   command.action(async () => {
     const predecessor = takePredecessor(process);
     try {

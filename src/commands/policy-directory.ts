@@ -15,8 +15,8 @@ import type { Log } from "../observe/log.ts";
 import { readPolicyCache, writePolicyCache } from "./policy-cache.ts";
 import { watchDirectory } from "./policy-watch.ts";
 
-/** What the policy files of a directory are called; hidden ones are left alone. */
-export const policyFileName: RegExp = /^[^.].*\.ya?ml$/;
+/** What the policy files of a directory are called; hidden ones are left alone, and so are the tests beside them. */
+export const policyFileName: RegExp = /^[^.].*(?<!\.test)\.ya?ml$/;
 
 /** The files in the order of their names. An unreadable directory or file is an error of kind `invalid`. */
 export async function readPolicySources(directory: string): Promise<PolicySource[]> {

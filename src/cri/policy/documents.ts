@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { type Document, parseAllDocuments } from "yaml";
+import { nearestName } from "../wire/nearest.ts";
 import type { PolicyProblem } from "./problem.ts";
 
 export interface PolicySource {
@@ -40,10 +41,44 @@ function readDocument(document: Document, note: Note): unknown {
   }
 }
 
-function describeIssue(issue: v.BaseIssue<unknown>): Pick<PolicyProblem, "path" | "message"> {
+interface Shape {
+  readonly wrapped?: unknown;
+  readonly pipe?: readonly unknown[];
+  readonly item?: unknown;
+  readonly entries?: Readonly<Record<string, unknown>>;
+}
+
+/** The part of a schema that says what is inside: optional values and pipes are taken off. */
+function innerShape(schema: unknown): Shape | undefined {
+  if (typeof schema !== "object" || schema === null) return undefined;
+  const { wrapped, pipe, item, entries } = schema as Shape;
+  if (entries ?? item) return schema as Shape;
+  if (wrapped) return innerShape(wrapped);
+  return pipe
+    ?.map((part) => (part === schema ? undefined : innerShape(part)))
+    .find((part) => part !== undefined);
+}
+
+/** The names of the fields of the mapping that lies at this path in a schema. */
+function fieldsAt(schema: unknown, path: readonly PropertyKey[]): string[] {
+  let shape = innerShape(schema);
+  for (const key of path) {
+    shape = innerShape(typeof key === "number" ? shape?.item : shape?.entries?.[String(key)]);
+  }
+  return Object.keys(shape?.entries ?? {});
+}
+
+function describeIssue(
+  schema: unknown,
+  issue: v.BaseIssue<unknown>,
+): Pick<PolicyProblem, "path" | "message"> {
   const path = v.getDotPath(issue) ?? "the document";
   // A strict object reports its unknown keys with the expected type "never".
-  if (issue.kind === "schema" && issue.expected === "never") return { path, message: "no such field" };
+  if (issue.kind === "schema" && issue.expected === "never") {
+    const keys = (issue.path ?? []).map(({ key }) => key as PropertyKey);
+    const near = nearestName(String(keys.at(-1)), fieldsAt(schema, keys.slice(0, -1)));
+    return { path, message: `no such field${near === undefined ? "" : `, did you mean ${near}?`}` };
+  }
   return { path, message: issue.received === "undefined" ? "is missing" : issue.message };
 }
 
@@ -61,7 +96,7 @@ export function readDocuments<Schema extends v.GenericSchema>(
     if (value === null) continue;
     const result = v.safeParse(schema, value);
     if (result.success) found.push({ file, index, document: result.output });
-    else for (const issue of result.issues) note(describeIssue(issue));
+    else for (const issue of result.issues) note(describeIssue(schema, issue));
   }
   return found;
 }

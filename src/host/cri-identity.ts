@@ -92,7 +92,9 @@ function ask(
     const done = (error: ServiceError | null, answer?: Answer) => {
       if (answer) return resolve(answer);
       // What the library adds for its own developers.
-      const details = error?.details.replace(/\s*Resolution note:.*$/s, "").trim();
+      const details = error?.details
+        .replace(/^No connection established\. Last error: (Error: )?/, "")
+        .replace(/\.?\s*Resolution note:.*$/s, "");
       const why = error ? `${status[error.code] ?? error.code}: ${details}` : "an empty answer";
       const message = `${path} does not answer ${method}: ${why}`;
       reject(

@@ -19,6 +19,9 @@ export const listProcesses: ListProcesses = () => listWith("self");
 /** Those that see the same mounts as the first process: of the host, for whoever runs in a container that sees its processes. */
 export const listHostProcesses: ListProcesses = () => listWith("1");
 
+/** Those that see the same mounts as this one. */
+export const listProcessesBeside = (pid: string): Promise<HostProcess[]> => listWith(pid);
+
 async function listWith(other: string): Promise<HostProcess[]> {
   const own = await readlink(`/proc/${other}/ns/mnt`);
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));

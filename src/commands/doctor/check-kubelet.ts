@@ -159,8 +159,14 @@ function checkEndpoint(
 
 function checkPropagation({ isShared, daemonShares, root }: KubeletFacts): Finding {
   if (isShared === undefined) return unknown("mount propagation", `no mount table shows ${root}`);
+  if (!isShared && daemonShares === "same mounts") {
+    return ok(
+      "mount propagation",
+      `${root} is on a private mount; trivet node runs beside the kubelet, and needs no other`,
+    );
+  }
   const consequence =
-    "volumes that a container mounts do not reach the kubelet or the pods: they see empty directories";
+    "volumes that trivet node mounts in its container do not reach the kubelet or the pods; a container that asks for it does not start";
   if (!isShared) {
     return error("mount propagation", {
       cause: `${root} is on a private mount`,

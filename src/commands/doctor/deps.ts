@@ -5,7 +5,7 @@ import { isKind, TrivetError } from "../../errors.ts";
 import { createBtrfs } from "../../host/btrfs.ts";
 import { createExec } from "../../host/exec.ts";
 import { createFiles } from "../../host/files.ts";
-import { listHostProcesses, listProcesses } from "../../host/processes.ts";
+import { listProcessesBeside } from "../../host/processes.ts";
 import { createProjectQuota } from "../../host/quota.ts";
 import { findSocketHolders } from "../../host/socket-holders.ts";
 import { createSyscalls, type Syscalls } from "../../host/syscall.ts";
@@ -36,17 +36,19 @@ export async function createDoctorDeps({
 }: DoctorRequest): Promise<DoctorDeps> {
   const syscalls = createSyscalls();
   const files = createFiles(syscalls);
-  const host = root ?? (await findHost());
+  const host = await findHost(root);
   const path = [process.env.PATH, SEARCH].filter(Boolean).join(delimiter);
-  const reach = (asked: string) => (host === "/" ? asked : join(host, asked));
+  const reach = (asked: string) => (host.root === "/" ? asked : join(host.root, asked));
   let holders: ReturnType<DoctorDeps["holders"]> | undefined;
   return {
-    ...{ settings, given, files: rootedFiles(files, host), reach, isThisNode: ["/", HOST].includes(host) },
+    ...{ settings, given, files: rootedFiles(files, host.root), reach, isThisNode: host.pid !== undefined },
     exec: createExec(path, syscalls),
     askCri: async (socket, options) => (await import("../../host/cri-identity.ts")).askCri(socket, options),
     askAdmin: async (socket, question, argument) =>
       (await import("../../host/admin-socket.ts")).askAdmin(socket, question, argument ?? {}),
-    listProcesses: host === "/" ? listProcesses : listHostProcesses,
+    listProcesses: async () => (host.pid === undefined ? [] : listProcessesBeside(host.pid)),
+    mountTable: async () =>
+      host.pid === undefined ? "" : readFile(`/proc/${host.pid}/mountinfo`, "utf8").catch(() => ""),
     ...{ get, pluginStatus, isLiveSocket },
     readConfig: () => readConfig(config, reach),
     quotaOf: (asked, type) => quotaOf(syscalls, reach(asked), type),
@@ -59,11 +61,17 @@ export async function createDoctorDeps({
   };
 }
 
-/** Where a container that sees the host's processes finds the host. */
-const HOST = "/proc/1/root";
+/** Where the node's files are, and a process that sees them: `self`, a number, or none where they are another machine's. */
+export interface Host {
+  readonly root: string;
+  readonly pid: string | undefined;
+}
 
-export async function findHost(): Promise<string> {
-  return (await isInContainer()) ? HOST : "/";
+/** `root` as it was given; without it the node itself, also from a container that sees its processes. */
+export async function findHost(root: string | undefined): Promise<Host> {
+  if (root === "/") return { root, pid: "self" };
+  if (root !== undefined) return { root, pid: /^\/proc\/(\d+)\/root\/?$/.exec(root)?.[1] };
+  return (await isInContainer()) ? { root: "/proc/1/root", pid: "1" } : { root: "/", pid: "self" };
 }
 
 /** In the pod of the DaemonSet it is mounted, on a host it is where people put it. */

@@ -578,6 +578,10 @@ describe("doctor", () => {
     expect(report).toMatch(/^LEVEL .*\nunknown +runtime +x +a b\?\[2Jc\n\n0 errors/);
   });
 
+  it("needs no shared mounts for a daemon that has the kubelet's own", () => {
+    expect(wrong(node({ kubelet: { isShared: false, daemonShares: "same mounts" } }))).toEqual([]);
+  });
+
   it("asks nobody for volumes who is to serve none", () => {
     const facts = node({ daemon: { servesVolumes: false }, storage: { pools: { unknown: "away" } } });
     expect(wrong(facts)).toEqual([]);

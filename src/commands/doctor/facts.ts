@@ -144,8 +144,8 @@ export interface KubeletFacts {
   readonly ownRoot?: string | undefined;
   /** What `trivet node` was started with. */
   readonly daemonRoot?: string | undefined;
-  /** Whether what the daemon mounts reaches the host; undefined where it is not in a container, or away. */
-  readonly daemonShares?: boolean | undefined;
+  /** Whether what the daemon mounts reaches the kubelet, whose mounts may be its own; undefined where it is away. */
+  readonly daemonShares?: boolean | "same mounts" | undefined;
   /** The endpoint's path without symbolic links. */
   readonly endpoint?: string | undefined;
   /** Whether mounts below the kubelet's directory reach other namespaces; undefined where that could not be read. */

@@ -10,7 +10,7 @@ export type LookAtDisk = (path: string) => Promise<DiskFacts>;
 /** Reads the tables once. */
 export async function createDiskReader(deps: DoctorDeps): Promise<LookAtDisk> {
   const { files, quotaOf } = deps;
-  const table = parseMountInfo(await textOf(deps, "/proc/1/mountinfo"));
+  const table = parseMountInfo(await deps.mountTable());
   const fstab = await textOf(deps, "/etc/fstab");
   return async (path) => {
     const there = await existing(deps, path);

@@ -18,7 +18,7 @@ export async function gatherKubelet(deps: DoctorDeps): Promise<KubeletFacts> {
   const setup = "value" in facts ? await known(Promise.resolve(facts.value).then(detectKubelet)) : facts;
   const kubelet = "value" in facts ? kubeletOf(() => findKubelet(facts.value.processes).process) : undefined;
   // The kubelet's own table: it may run in a mount namespace of its own.
-  const table = await textOf(deps, `/proc/${kubelet?.pid ?? 1}/mountinfo`);
+  const table = kubelet ? await textOf(deps, `/proc/${kubelet.pid}/mountinfo`) : await deps.mountTable();
   const endpoint = "value" in setup ? setup.value.runtime.path : undefined;
   const daemon = holderOf(await deps.holders(), settings.csiSocket);
   return {
@@ -62,10 +62,14 @@ interface Reaching {
 }
 
 /** Of a daemon in a mount namespace of its own: whether what it mounts below the kubelet's directory appears in the kubelet's. */
-async function reaches(deps: DoctorDeps, { table, root, daemon }: Reaching): Promise<boolean | undefined> {
+async function reaches(
+  deps: DoctorDeps,
+  { table, root, daemon }: Reaching,
+): Promise<KubeletFacts["daemonShares"]> {
   if (!daemon) return undefined;
   const own = await textOf(deps, `/proc/${daemon.pid}/mountinfo`);
-  if (own === "" || ids(own) === ids(table)) return undefined;
+  if (own === "") return undefined;
+  if (ids(own) === ids(table)) return "same mounts";
   const [there, here] = [peerGroup(table, root), peerGroup(own, root)];
   return there !== undefined && there === here;
 }

@@ -47,6 +47,8 @@ export interface DoctorDeps {
   readonly readConfig: () => Promise<string | undefined>;
   /** Of the file system that a path of the host lies on; `type` is what statfs(2) says. */
   readonly quotaOf: (path: string, type: number) => Promise<QuotaState>;
+  /** The mount table of the host, as /proc has it; empty where there is none. */
+  readonly mountTable: () => Promise<string>;
   /** False where the files are those of another machine. */
   readonly isThisNode: boolean;
   /** Runs the CNI plugin's own STATUS for a configuration; gives the message of its error, if it answers with one. */

@@ -193,6 +193,10 @@ describe("a call through the proxy", () => {
   it("keeps the whole path of what is not CRI v1", () => {
     expect(methodOf("/runtime.v1.ImageService/PullImage")).toBe("PullImage");
     expect(methodOf("/runtime.v2.RuntimeService/Version")).toBe("/runtime.v2.RuntimeService/Version");
+    const long = "x".repeat(1 << 20);
+    for (const path of [`/${long}`, `/runtime.v1.RuntimeService/${long}`]) {
+      expect(methodOf(path)).toBe(path.slice(0, 512));
+    }
   });
 });
 

@@ -20,12 +20,15 @@ export interface CallsOptions extends CallWatchOptions {
   readonly unknownMethods?: "allow" | "deny";
 }
 
-const CRI_PATH = /^\/runtime\.v1\.(?:RuntimeService|ImageService)\/(\w+)$/;
+const CRI_PATH = /^\/runtime\.v1\.(?:RuntimeService|ImageService)\/(\w{1,128})$/;
 const PERMISSION_DENIED = 7;
 
-/** `/runtime.v1.RuntimeService/Version` as `Version`; any other path as it is. */
+/** Of a path in records and messages: a client may make one as long as a header block. */
+const MAX_PATH_LENGTH = 512;
+
+/** `/runtime.v1.RuntimeService/Version` as `Version`; any other path as it is, but cut where it is long. */
 export function methodOf(path: string): string {
-  return CRI_PATH.exec(path)?.[1] ?? path;
+  return CRI_PATH.exec(path)?.[1] ?? path.slice(0, MAX_PATH_LENGTH);
 }
 
 function denyUnknown(method: string): Denial {

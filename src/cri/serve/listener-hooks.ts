@@ -23,6 +23,8 @@ export interface ListenerRule {
 
 const PERMISSION_DENIED = 7;
 const INVALID_ARGUMENT = 3;
+/** Of what is said of a path: a client may make one as long as a header block. */
+const MAX_PATH_LENGTH = 512;
 
 /** `inner` under the rules of these listeners. A connection that names none of them is denied everything. */
 export function restrictListeners(inner: TapHooks, rules: readonly ListenerRule[]): TapHooks {
@@ -45,7 +47,7 @@ function denialOf({ path, listener = "" }: StreamStart, rule: ListenerRule | und
   if (rule?.paths.has(path)) return undefined;
   return {
     status: PERMISSION_DENIED,
-    message: `${path} is not among the methods of the listener "${listener}" of trivet cri`,
+    message: `${path.slice(0, MAX_PATH_LENGTH)} is not among the methods of the listener "${listener}" of trivet cri`,
   };
 }
 

@@ -4,17 +4,23 @@
  */
 import { FieldWalk } from "../wire/fields.ts";
 
-/** The number of the field, by the `:path` of the method. */
-const verboseField: ReadonlyMap<string, number> = new Map([
-  ["/runtime.v1.RuntimeService/Status", 1],
-  ["/runtime.v1.RuntimeService/PodSandboxStatus", 2],
-  ["/runtime.v1.RuntimeService/ContainerStatus", 2],
-  ["/runtime.v1.ImageService/ImageStatus", 2],
+/** The number of the field, by the service and name of the method; v1alpha2, which older runtimes serve too, has the same. */
+const verboseFields: ReadonlyMap<string, number> = new Map([
+  ["RuntimeService/Status", 1],
+  ["RuntimeService/PodSandboxStatus", 2],
+  ["RuntimeService/ContainerStatus", 2],
+  ["ImageService/ImageStatus", 2],
 ]);
+
+const CRI_OF_ANY_VERSION = /^\/runtime\.v\w+\.(\w+\/\w+)$/;
+
+function verboseField(path: string): number | undefined {
+  return verboseFields.get(CRI_OF_ANY_VERSION.exec(path)?.[1] ?? "");
+}
 
 /** Whether requests of this method have the field, and must be read. */
 export function hasVerbose(path: string): boolean {
-  return verboseField.has(path);
+  return verboseField(path) !== undefined;
 }
 
 /**
@@ -22,7 +28,7 @@ export function hasVerbose(path: string): boolean {
  * nothing had to be taken out. Throws `decode` for what is no protobuf.
  */
 export function withoutVerbose(path: string, message: Uint8Array): Uint8Array | undefined {
-  const field = verboseField.get(path);
+  const field = verboseField(path);
   if (field === undefined) return undefined;
   const kept: Uint8Array[] = [];
   let from = 0;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { CallObserver, CallPlan, EditDecision, StreamStart, TapHooks } from "../tap/hooks.ts";
 import { bytesField } from "../wire/encode.ts";
-import { withoutVerbose } from "./clear-verbose.ts";
+import { hasVerbose, withoutVerbose } from "./clear-verbose.ts";
 import { restrictListeners } from "./listener-hooks.ts";
 import { allowedPaths } from "./methods.ts";
 
@@ -65,6 +65,12 @@ describe("a restricted listener", () => {
         message: `${path} is not among the methods of the listener "agents" of trivet cri`,
       },
     });
+  });
+
+  it("says no more of a path that somebody made long than names have", () => {
+    const path = `/${"x".repeat(1 << 20)}`;
+    const { deny } = restrictListeners(inner().hooks, rules).onRequest(start(path, "agents"));
+    expect(deny?.message.length).toBeLessThan(700);
   });
 
   it("denies everything to a connection whose listener has no rule", () => {
@@ -133,6 +139,14 @@ describe("a restricted listener", () => {
 });
 
 describe("withoutVerbose", () => {
+  it.each(["v1alpha2", "v1"])("knows the methods of %s, which a list may name by their paths", (version) => {
+    const path = `/runtime.${version}.RuntimeService/ContainerStatus`;
+    expect(hasVerbose(path)).toBe(true);
+    expect(withoutVerbose(path, Buffer.concat([podStatus, verbose]))).toEqual(podStatus);
+    expect(hasVerbose(`/runtime.${version}.RuntimeService/ImageStatus`)).toBe(false);
+    expect(hasVerbose(`/runtime.${version}.ImageService/ImageStatus`)).toBe(true);
+  });
+
   it("forwards a message that is not verbose, and one of a method that cannot be", () => {
     expect(withoutVerbose(runtime("ContainerStatus"), podStatus)).toBeUndefined();
     expect(withoutVerbose(runtime("Version"), verbose)).toBeUndefined();

@@ -25,6 +25,8 @@ export interface CriMetrics {
 // As many policies and fields as anybody will have; what comes later is counted as `other`.
 const MAX_POLICIES = 200;
 const MAX_FIELDS = 100;
+// gRPC has 17 codes, and there are some ways to end without one. A number that gRPC does not have is `other`.
+const MAX_CODES = 32;
 // From 10 us to 2.6 s for ours, and from 0.1 ms to seven minutes, an image pull, for the runtime.
 const OWN_BUCKETS = { fromSeconds: 0.000_01, buckets: 10 };
 const RUNTIME_BUCKETS = { fromSeconds: 0.000_1, buckets: 12 };
@@ -33,6 +35,7 @@ const RUNTIME_BUCKETS = { fromSeconds: 0.000_1, buckets: 12 };
 export function createCriMetrics(metrics: Metrics, look: () => CriState): CriMetrics {
   const methodLabel = createMethodLabels();
   const policyLabel = createLabels({ max: MAX_POLICIES, pattern: /^[\w.-]{1,253}$/ });
+  const codeLabel = createLabels({ max: MAX_CODES, pattern: /^(?!status-)[A-Za-z_-]+$/ });
   const fieldLabel = createLabels({ max: MAX_FIELDS, pattern: /^[\w.]{1,128}$/ });
   const calls = metrics.counts(
     "trivet_cri_calls_total",
@@ -80,7 +83,7 @@ export function createCriMetrics(metrics: Metrics, look: () => CriState): CriMet
   return {
     record(record) {
       const method = methodLabel(record.method);
-      calls({ method, code: record.status });
+      calls({ method, code: codeLabel(record.status) });
       if (record.runtimeMs !== undefined) runtime(method, record.runtimeMs);
       if (record.oursMs !== undefined) own(method, record.oursMs);
       for (const { policy, action } of record.policies ?? [])

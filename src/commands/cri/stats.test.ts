@@ -77,11 +77,14 @@ describe("the metrics of the proxy", () => {
     for (let index = 0; index < 2_000; index += 1) {
       const policies = [{ policy: `policy-${index}`, action: "audited" as const }];
       cri.record(record(`Method${index}`, { policies }));
+      cri.record(record("Version", { status: `status-${index}` }));
       cri.unknownField(`Message.${index}`);
     }
     const { body } = await metrics.render();
     const lines = body.split("\n").filter((line) => line.startsWith("trivet_cri_"));
     expect(lines.length).toBeLessThan(5_000);
+    expect(body.split("\n").filter((line) => line.includes('code="status-')).length).toBeLessThan(20);
+    expect(body).toContain('trivet_cri_calls_total{method="Version",code="other"}');
     expect(body).toContain('trivet_cri_calls_total{method="other",code="OK"}');
     expect(body).toContain('trivet_cri_policy_outcomes_total{policy="other",action="audited"}');
     expect(body).toContain('trivet_cri_unknown_fields_total{field="other"}');

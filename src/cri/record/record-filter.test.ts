@@ -20,10 +20,25 @@ function filter(levels: Partial<RecordLevels> = {}) {
 describe("the filter of records", () => {
   it("keeps the first and then each Nth call of a method, and says for how many it stands", () => {
     const keep = filter({ poll: { every: 3 } });
-    const kept = Array.from({ length: 7 }, () => keep(record("ListContainers"))?.sample);
-    expect(kept).toEqual([3, undefined, undefined, 3, undefined, undefined, 3]);
-    expect(keep(record("ListPodSandbox"))?.sample).toBe(3);
+    const weight = (kept: CallRecord | undefined) => kept && (kept.sample ?? 1);
+    const kept = Array.from({ length: 7 }, () => weight(keep(record("ListContainers"))));
+    expect(kept).toEqual([1, undefined, undefined, 3, undefined, undefined, 3]);
+    expect(weight(keep(record("ListPodSandbox")))).toBe(1);
   });
+
+  it.each([1, 2, 10, 100])(
+    "counts no more calls than there were, and at a sample all of them: 1:%i",
+    (every) => {
+      const keep = filter({ poll: { every } });
+      let sum = 0;
+      for (let calls = 1; calls <= 301; calls += 1) {
+        const kept = keep(record("ListContainers"));
+        if (kept) sum += kept.sample ?? 1;
+        if (kept) expect(sum).toBe(calls);
+        expect(sum).toBeLessThanOrEqual(calls);
+      }
+    },
+  );
 
   it("keeps what failed and what was slow as itself, and does not count it among the sampled", () => {
     const keep = filter({ poll: { every: 2 } });

@@ -74,9 +74,11 @@ export function createRecordFilter({
     if (level === "errors") return undefined;
     // Of each method by itself: a rare one is not to vanish behind a frequent one.
     const label = labelOf(record.method);
-    const count = (counts.get(label) ?? level.every - 1) + 1;
-    counts.set(label, count % level.every);
-    return count >= level.every ? { ...record, sample: level.every } : undefined;
+    const left = counts.get(label);
+    counts.set(label, left === undefined || left === level.every - 1 ? 0 : left + 1);
+    // The first one is written for itself: of a method that is called once, there is to be one call.
+    if (left === undefined) return record;
+    return left === level.every - 1 ? { ...record, sample: level.every } : undefined;
   };
 }
 

@@ -28,7 +28,7 @@ export interface AppendedFileOptions {
 
 const NEWLINE = 10;
 /** How often the path is looked at: a rotation between two looks goes on for that long in the old file. */
-const LOOK_EVERY_MS = 1_000;
+export const LOOK_EVERY_MS = 1_000;
 /** A file that cannot be put aside grows on for so long. */
 const ROTATE_AGAIN_MS = 60_000;
 /** A rotation takes milliseconds: who has claimed it for so long was killed. */

@@ -96,6 +96,18 @@ describe("a reader that follows", () => {
     await reader.end();
   });
 
+  it("misses no line of a second writer, which sees later that the file was put aside", async () => {
+    await writeFile(path, "a\n");
+    const reader = follow();
+    await vi.waitFor(() => expect(reader.caughtUp()).toBe(1));
+    await rename(path, `${path}.1`);
+    await writeFile(path, "c\n");
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await writeFile(`${path}.1`, "b\n", { flag: "a" });
+    await vi.waitFor(() => expect(reader.lines).toEqual(["a", "b", "c"]), { timeout: 5_000 });
+    await reader.end();
+  });
+
   it("begins anew where the file was emptied", async () => {
     await writeFile(path, "a\nb\nc\n");
     const reader = follow();

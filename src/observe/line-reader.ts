@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { rotatedPath } from "./appended-file.ts";
+import { rotatedPath, LOOK_EVERY_MS as WRITER_LOOKS_EVERY_MS } from "./appended-file.ts";
 
 export interface ReadLinesOptions {
   /** Goes on at the end, until `signal`. */
@@ -20,6 +20,8 @@ const CHUNK_BYTES = 1 << 18;
 /** What has no end within this is no record. */
 const MAX_LINE_BYTES = 4 << 20;
 const LOOK_EVERY_MS = 200;
+/** A second writer, such as a process that hands over, sees only so much later that the file was put aside. */
+const LATE_WRITES_MS = WRITER_LOOKS_EVERY_MS + 200;
 const NEWLINE = 10;
 
 /**
@@ -71,14 +73,20 @@ async function waitForMore(
   signal: AbortSignal | undefined,
 ): Promise<OpenFile[] | undefined> {
   while (!signal?.aborted) {
-    const present = await stat(path).catch(() => undefined);
-    if (present && present.ino !== file.inode) return openBehind(path, file.inode);
     if (await file.hasMore()) return [];
-    await delay(LOOK_EVERY_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
+    const present = await stat(path).catch(() => undefined);
+    if (present && present.ino !== file.inode) {
+      await pause(LATE_WRITES_MS, signal);
+      return openBehind(path, file.inode);
+    }
+    await pause(LOOK_EVERY_MS, signal);
   }
   await file.close();
   return undefined;
 }
+
+const pause = (ms: number, signal: AbortSignal | undefined) =>
+  delay(ms, undefined, signal ? { signal } : {}).catch(() => undefined);
 
 /** The files that are younger than the one with this inode, oldest first. */
 async function openBehind(path: string, inode: number): Promise<OpenFile[]> {

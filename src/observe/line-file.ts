@@ -98,9 +98,9 @@ class QueuedLines implements LineFile {
   }
 
   #reportSuccess(): void {
+    this.#failing = false;
     if (this.#lost === 0) return;
     this.#log.warn("lines are written again, some were lost", { target: this.#target, lost: this.#lost });
-    this.#failing = false;
     this.#lost = 0;
   }
 }

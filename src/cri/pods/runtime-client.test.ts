@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
+import { createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -54,8 +54,8 @@ function reply(stream: ServerHttp2Stream, status: string, message?: Buffer): voi
   stream.end(framed);
 }
 
-function client(timeoutMs = 2_000) {
-  const made = createRuntimeClient({ path, timeoutMs });
+function client(timeoutMs = 2_000, idleMs = 10_000) {
+  const made = createRuntimeClient({ path, timeoutMs, idleMs });
   cleanups.push(() => made.close());
   return made;
 }
@@ -115,4 +115,20 @@ it.each([
 it("gives up at its deadline", async () => {
   await serve(() => undefined);
   await expect(client(30).ask("ListPodSandbox", Buffer.alloc(0))).rejects.toMatchObject({ kind: "deadline" });
+});
+
+it("asks on a connection that is open, whatever ends at that moment", async () => {
+  const server = await serve((stream) => reply(stream, "0", Buffer.from("here")));
+  const sessions: ServerHttp2Session[] = [];
+  server.on("session", (session) => sessions.push(session));
+  const { ask } = client(2_000, 20);
+  let asked = 0;
+  for (let waitMs = 10; waitMs < 30; waitMs += 1) {
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    await ask("ListPodSandbox", Buffer.alloc(0));
+    asked += 1;
+  }
+  expect(asked).toBe(20);
+  // Each was closed but the last, none forgotten while it was open.
+  await expect.poll(() => sessions.filter(({ closed }) => !closed).length).toBeLessThanOrEqual(1);
 });

@@ -12,6 +12,8 @@ export interface RuntimeClientOptions {
   readonly path: string;
   /** For connection and answer together. */
   readonly timeoutMs?: number;
+  /** After so long without a question the connection is closed. */
+  readonly idleMs?: number;
 }
 
 export interface RuntimeClient {
@@ -20,7 +22,7 @@ export interface RuntimeClient {
 }
 
 const DEFAULT_TIMEOUT_MS = 2_000;
-const IDLE_MS = 10_000;
+const DEFAULT_IDLE_MS = 10_000;
 const PREFIX_BYTES = 5;
 /** Of an answer: the limit of kubelet and containerd. */
 const MAX_ANSWER_BYTES = 16 << 20;
@@ -30,8 +32,11 @@ const CANCEL = 8;
 export function createRuntimeClient({
   path,
   timeoutMs = DEFAULT_TIMEOUT_MS,
+  idleMs = DEFAULT_IDLE_MS,
 }: RuntimeClientOptions): RuntimeClient {
   let session: Promise<ClientHttp2Session> | undefined;
+  /** The one of `session`, once it is there. */
+  let current: ClientHttp2Session | undefined;
 
   async function dial(): Promise<ClientHttp2Session> {
     // A part of Node that the proxy needs for nothing else: most never ask.
@@ -39,13 +44,21 @@ export function createRuntimeClient({
     const socket = connect({ path });
     // The name is the one that every runtime takes, whatever its socket is called.
     const opened = http2.connect("http://localhost", { createConnection: () => socket });
+    // Another one may have been made by the time that the last is heard of this one.
     const forget = () => {
+      if (current !== opened) return;
+      current = undefined;
       session = undefined;
     };
     opened.on("error", forget);
     opened.on("goaway", forget);
     opened.on("close", forget);
-    opened.setTimeout(IDLE_MS, () => opened.close());
+    opened.setTimeout(idleMs, () => {
+      // First: one that is being closed takes no questions any more.
+      forget();
+      opened.close();
+    });
+    current = opened;
     opened.unref();
     return opened;
   }

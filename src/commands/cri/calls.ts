@@ -90,7 +90,8 @@ async function showCalls(flags: CallsFlags, config: CriConfig): Promise<void> {
     );
   const kept = new LastRecords(limit);
   // What comes while one looks on is shown as it comes; so is all of what was there, where all is asked for.
-  let live = !Number.isFinite(limit);
+  // Of stdin nobody can tell where that ends.
+  let live = !Number.isFinite(limit) || (flags.follow === true && source.file === "-");
   const { sinceMs } = query;
   for await (const records of source.read({ sinceMs, follow: flags.follow === true })) {
     const found = records.filter(query.matches);

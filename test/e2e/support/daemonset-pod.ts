@@ -74,6 +74,8 @@ export interface DaemonSetPodOptions {
   readonly image: string;
   /** Stands for the node's file system: what the manifest mounts of the node is below it. It must be a shared mount. */
   readonly node: string;
+  /** Where its logs and the volumes that are nobody's lie; `node` unless given. */
+  readonly own?: string;
   /** Directories that are mounted at their own path too, as the node would have them, with what is mounted in them later. */
   readonly alike: readonly string[];
 }
@@ -94,12 +96,12 @@ export interface DaemonSetPod {
 
 /** Makes the sandbox; containers come with `start` and `run`. */
 export async function startDaemonSetPod(options: DaemonSetPodOptions): Promise<DaemonSetPod> {
-  const { cri, image, node } = options;
+  const { cri, image, node, own = node } = options;
   const template = readTemplate();
   const [container] = template.containers;
   const kubeletRoot = join(node, "var/lib/kubelet");
-  const mounts = [...mountsOf(template, container, { node, kubeletRoot }), ...options.alike.map(alike)];
-  const logs = join(node, "logs");
+  const mounts = [...mountsOf(template, container, { node, own, kubeletRoot }), ...options.alike.map(alike)];
+  const logs = join(own, "logs");
   mkdirSync(logs, { recursive: true });
   const namespace_options = {
     network: template.hostNetwork ? "NODE" : "POD",
@@ -163,14 +165,14 @@ export async function startDaemonSetPod(options: DaemonSetPodOptions): Promise<D
 function mountsOf(
   { volumes }: PodTemplate,
   { volumeMounts }: Container,
-  { node, kubeletRoot }: { readonly node: string; readonly kubeletRoot: string },
+  { node, own, kubeletRoot }: { readonly node: string; readonly own: string; readonly kubeletRoot: string },
 ) {
   return volumeMounts.map(({ name, mountPath, readOnly = false, mountPropagation }) => {
     const volume = volumes.find((candidate) => candidate.name === name);
     if (!volume) throw new Error(`the manifest mounts a volume ${name} that it lacks`);
     return {
       container_path: mountPath.replace(kubeletPlaceholder, kubeletRoot),
-      host_path: hostPathOf(volume, node),
+      host_path: hostPathOf(volume, { node, own }),
       readonly: readOnly,
       propagation: propagationOf(mountPropagation),
     };
@@ -182,12 +184,15 @@ function propagationOf(propagation: VolumeMount["mountPropagation"]): string {
   return propagation === "HostToContainer" ? "PROPAGATION_HOST_TO_CONTAINER" : "PROPAGATION_PRIVATE";
 }
 
-function hostPathOf({ name, hostPath, configMap, emptyDir }: Volume, node: string): string {
+function hostPathOf(
+  { name, hostPath, configMap, emptyDir }: Volume,
+  { node, own }: { readonly node: string; readonly own: string },
+): string {
   // The kernel's devices are the machine's own.
   if (hostPath?.path === "/dev" || hostPath?.path === "/sys") return hostPath.path;
   const path = hostPath
     ? join(node, hostPath.path.replace(kubeletPlaceholder, "/var/lib/kubelet"))
-    : join(node, "volumes", name);
+    : join(own, "volumes", name);
   mkdirSync(path, { recursive: true });
   if (configMap) {
     for (const [file, text] of Object.entries(readConfiguration())) writeFileSync(join(path, file), text);

@@ -11,6 +11,7 @@ import { unifiedDiff } from "../../install/kubelet/diff.ts";
 import { type Edit, planEdits } from "../../install/kubelet/edits.ts";
 import { gatherFacts } from "../../install/kubelet/gather.ts";
 import { standGuard } from "../../install/kubelet/guard.ts";
+import { locateEdits } from "../../install/kubelet/located.ts";
 import { checkBefore } from "../../install/kubelet/preflight.ts";
 import { readPending, type Wiring } from "../../install/kubelet/record.ts";
 import { restartCommand } from "../../install/kubelet/restart.ts";
@@ -118,7 +119,7 @@ async function look(deps: NodeDeps, flags: KubeletFlags, proxy: string): Promise
   const facts = await gatherFacts(deps);
   const setup = detectKubelet(facts);
   const { runtime, image, service, distribution } = setup;
-  const edits = planEdits(facts, setup, proxy);
+  const edits = await locateEdits(deps, planEdits(facts, setup, proxy));
   print(`${distribution}: process ${setup.process.pid} of ${service}, runtime at ${runtime.path}\n`);
   for (const note of setup.notes) print(`note: ${note}\n`);
   if (image && image.path !== runtime.path)

@@ -144,6 +144,35 @@ test("a file that was changed between the look and the work is not touched", asy
   ]);
 });
 
+test("a file behind a link is changed where it is, with its own mode, and the link stays", async () => {
+  const files = await createDisk();
+  await files.rename(changed, "/etc/kubernetes/real");
+  await files.symlink("../kubernetes/real", changed);
+  const before = files.paths();
+  const deps = depsOn(files, { starts: 0, read: "before\n" });
+  await wire(deps);
+  expect(await files.readLink(changed)).toBe("../kubernetes/real");
+  expect((await files.stat("/etc/kubernetes/real")).mode).toBe(0o640);
+  expect(await textOf(files)).toBe("after\n");
+  await unwireKubelet(deps);
+  expect(withoutState(files)).toEqual(before);
+});
+
+test("a file that is not UTF-8 is not touched, nor is the kubelet", async () => {
+  const files = await createDisk();
+  const bytes = Buffer.concat([Buffer.from("# caf"), Buffer.from([0xe9]), Buffer.from("\n")]);
+  await files.unlink(changed);
+  await files.create(changed, bytes, 0o640);
+  const kubelet: Kubelet = { starts: 0, read: "before\n" };
+  const process: NodeProcess = { pid: 20, startTicks: 0n, argv: ["/usr/bin/kubelet"], service: undefined };
+  const work = {
+    ...{ wiring, process, edits: [{ path: changed, before: bytes.toString("utf8"), after: "after\n" }] },
+    ...{ pending: { nonce: "one", pid: 7, startTicks: "70" }, startGuard: async () => undefined },
+  };
+  await expect(wireKubelet(depsOn(files, kubelet), work)).rejects.toThrow(/is not UTF-8/);
+  expect([await files.read(changed), kubelet.starts]).toEqual([bytes, 0]);
+});
+
 const survivals: readonly [string, Survival][] = [
   ["killed", "everything"],
   ["in a power cut", "synced"],

@@ -11,6 +11,7 @@ import type { NodeDeps } from "./deps.ts";
 import { findKubelet } from "./detect.ts";
 import type { Edit } from "./edits.ts";
 import type { NodeProcess } from "./facts.ts";
+import { locateEdits } from "./located.ts";
 import { beginWiring, forgetWiring, type Pending, readWiring, settleWiring, type Wiring } from "./record.ts";
 import { lastLogLines, restartKubelet } from "./restart.ts";
 import { type Verdict, watchKubelet } from "./watch.ts";
@@ -27,7 +28,8 @@ export interface Work {
 
 /** Gives the new kubelet's process id. Throws what went wrong, after everything is as it was. */
 export async function wireKubelet(deps: NodeDeps, work: Work): Promise<number> {
-  const { wiring, edits } = work;
+  const { wiring } = work;
+  const edits = await locateEdits(deps, work.edits);
   await adoptForeignChanges(deps, edits);
   await work.startGuard();
   await beginWiring(deps, wiring, work.pending);

@@ -29,16 +29,21 @@ export async function makeDirectory(files: Files, journal: string, path: string)
   for (const directory of missing) await files.sync(dirname(directory));
 }
 
-/** Takes away those that are empty. Gives the ones that went, and the ones that others use. */
+/**
+ * Takes away those that are empty, or of them only those `above` these paths: what another part made waits for that. Gives the ones
+ * that went, and the ones that stay.
+ */
 export async function removeDirectories(
   files: Files,
   journal: string,
+  above?: readonly string[],
 ): Promise<{ readonly removed: string[]; readonly kept: string[] }> {
   const list = await readList(files, journal);
   const removed: string[] = [];
   const kept: string[] = [];
+  const isMeant = (path: string) => !above || above.some((below) => below.startsWith(`${path}/`));
   for (const path of [...list].reverse()) {
-    if (await isGone(files, path)) removed.push(path);
+    if (isMeant(path) && (await isGone(files, path))) removed.push(path);
     else kept.unshift(path);
   }
   if (kept.length === 0) await ifThere(files.unlink(listPath(journal)));

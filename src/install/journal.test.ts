@@ -105,6 +105,19 @@ test("what has the right bytes by somebody else's hand is left alone, also after
   expect(await journal.entries()).toEqual([]);
 });
 
+test("an empty directory stays as long as the part that it was made for does", async () => {
+  const files = await node();
+  const journal = journalOf(files);
+  await journal.makeDirectory("/etc/trivet/policies");
+  await journal.replace({ path: "/etc/units/a", content: text("a"), mode: 0o644, owner: "units" });
+  await journal.replace({ path: "/opt/trivet/bypass", content: text("b"), mode: 0o755, owner: "runtime" });
+  await journal.restore({ paths: ["/opt/trivet/bypass"] });
+  expect(files.peek("/opt/trivet")).toBeUndefined();
+  expect(files.peek("/etc/trivet/policies")).toBeDefined();
+  await journal.restore();
+  expect(files.peek("/etc/trivet")).toBeUndefined();
+});
+
 describe("a file that somebody changed since", () => {
   const change = async (files: FakeFiles) => {
     await files.unlink(edited);

@@ -241,8 +241,10 @@ async function restore(core: Core, { owner, paths, force, dryRun }: RestoreOptio
     );
   }
   if (dryRun) return restored;
-  const { kept } = await removeDirectories(files, directory);
   const left = await readEntries(files, directory);
+  // What another part made for itself, and nobody has put anything in yet, is not ours to take.
+  const above = left.length === 0 ? undefined : chosen.map(({ path }) => path);
+  const { kept } = await removeDirectories(files, directory, above);
   if (left.length === 0 && kept.length === 0) await removeJournal(core);
   return restored;
 }

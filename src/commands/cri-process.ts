@@ -3,6 +3,7 @@ import type { CriConfig } from "../config/cri.ts";
 import { createCalls } from "../cri/calls.ts";
 import { createPodIndex } from "../cri/pods/pod-index.ts";
 import { createRuntimeClient } from "../cri/pods/runtime-client.ts";
+import { type Afterwards, createAfterwards } from "../cri/record/afterwards.ts";
 import { restrictListeners } from "../cri/serve/listener-hooks.ts";
 import { allowedPaths } from "../cri/serve/methods.ts";
 import { createProxy } from "../cri/tap/proxy.ts";
@@ -30,7 +31,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
   const { notReady } = policies;
   const observers = await startObservers({ config, log, pods, stats: () => proxy?.stats(), notReady });
   policies.report((result) => observers.reloaded("policies", result));
-  const calls = createCalls({ ...policies.forCalls, ...observers.watch });
+  const calls = createCalls({ ...policies.forCalls, ...observers.watch, afterwards: afterEvents(log) });
   const rules = config.listeners.map(({ name, methods }) => ({ name, paths: allowedPaths(methods) }));
   const tap = createProxy({ upstreamPath: config.upstream, hooks: restrictListeners(calls, rules), log });
   proxy = tap;
@@ -61,7 +62,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
         : config.drainSeconds;
       if (!service.leaving) {
         notify({ STOPPING: 1 }).catch(() => undefined);
-        await listeners.close();
+        await (service.starting ? listeners.giveBack() : listeners.close());
         await service.control?.stop();
       }
       await tap.drain({ timeoutMs });
@@ -70,11 +71,21 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
       await observers.stop();
     },
   });
-  await begin(config, beginning, { log, listeners, observers, service });
-  service.started();
-  if (beginning.predecessor || beginning.takeOver) observers.reloaded("process", "ok");
-  // Whoever waits for us is told only now that all is there.
-  await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
+  try {
+    await begin(config, beginning, { log, listeners, observers, service });
+    service.started();
+    if (beginning.predecessor || beginning.takeOver) observers.reloaded("process", "ok");
+    // Whoever waits for us is told only now that all is there.
+    await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
+  } catch (error) {
+    // What is open would keep a process that nobody can use from ending.
+    await listeners.giveBack();
+    await service.control?.stop();
+    tap.close();
+    runtime.close();
+    await observers.stop();
+    throw error;
+  }
   beginning.predecessor?.serving();
   log.info("ready", {
     listen: config.listen,
@@ -82,6 +93,15 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
     policies: policies.names(),
     listeners: listeners.open.map(({ name }) => name),
   });
+}
+
+/** Bytes of calls go on first; then what is kept of them is seen to. */
+function afterEvents(log: Log): Afterwards {
+  const onError = (error: unknown) =>
+    log.error("a call was not recorded", {
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  return createAfterwards({ schedule: process.nextTick, onError });
 }
 
 async function openListeners(
@@ -116,22 +136,29 @@ async function begin(
   };
   if (predecessor) {
     predecessor.prepared({ version, kept: listeners.kept });
-    if ((await predecessor.turn()) === "gone") log.warn("the process that served is gone: taking over");
-    await openPatiently(observers.openAddress);
+    const gone = (await predecessor.turn()) === "gone";
+    if (gone) log.warn("the process that served is gone: taking over");
+    else await openPatiently(observers.openAddress);
+    // Before a call is accepted: see `listen`.
+    await control(true);
     await listeners.listen();
-    return control(true);
+    return gone ? openLate(observers, log) : undefined;
   }
   if (takeOver) {
     const taken = await new NameTakeOver(listen, { listeners, log }).run();
     await control(taken);
-    // Nobody else serves any more: calls must not be lost for the sake of the metrics.
-    return openPatiently(observers.openAddress).catch((error: unknown) =>
-      log.error("the metrics are not served", { error: String(error) }),
-    );
+    return openLate(observers, log);
   }
   await observers.openAddress();
   await listeners.listen();
   await control(false);
+}
+
+/** Nobody else serves any more: calls must not be lost for the sake of the metrics. */
+async function openLate(observers: CriObservers, log: Log): Promise<void> {
+  await openPatiently(observers.openAddress).catch((error: unknown) =>
+    log.error("the metrics are not served", { error: String(error) }),
+  );
 }
 
 /** Both say in the log how it went; `trivet cri reload` says it to whoever asks. */

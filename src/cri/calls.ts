@@ -83,7 +83,7 @@ class Call implements CallObserver {
     // The client may have gone while the runtime was asked: nothing of it is forwarded then.
     if (this.#over) return { action: "forward" };
     if (decision) {
-      const { denied } = this.#watched.decided(message, toldOf(decision));
+      const denied = this.#watched.decided(message, toldOf(decision));
       if (denied) {
         const { policy, message: why } = denied;
         return { action: "deny", status: PERMISSION_DENIED, message: `denied by policy ${policy}: ${why}` };

@@ -62,7 +62,7 @@ export type EditDecision =
 export interface CallObserver {
   /**
    * The complete request message: protobuf bytes, decompressed when `grpc-encoding` was gzip or deflate. A view that is not
-   * to be written to, nor to be kept beyond the decision. Only when hold was asked.
+   * to be written to, nor to be kept beyond the decision and the event that brings it. Only when hold was asked.
    * A promise leaves the call held until it settles, or until the call is over: the decision then comes too late, and
    * nothing is made of it. A promise that is rejected fails the call closed. The tap sets no time for it: the client does.
    */
@@ -70,7 +70,7 @@ export interface CallObserver {
   /**
    * The complete response message, decompressed, just before `onEnd`: only where `observeResponse` was asked and the status
    * is OK. Never where it is larger than the tap may keep, compressed in an unknown way, or not one message. A view, valid
-   * during the call.
+   * during the event.
    */
   onResponse?(message: Uint8Array): void;
   /** Once, when the stream is over in whatever way. */

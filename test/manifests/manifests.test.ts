@@ -100,6 +100,14 @@ describe.each([...rendered.keys()])("the manifests: %s", (name) => {
     }
   });
 
+  test("install the runtime first, and the proxy before the network", () => {
+    const order = ["install-runtime", "install-cri", "install-cni"];
+    for (const [pod, { initContainers = [] }] of podSpecs(all(name))) {
+      const names = initContainers.map((container) => container.name);
+      expect(names, pod).toEqual(order.filter((each) => names.includes(each)));
+    }
+  });
+
   test("mount the kubelet's directory under its own path, seen from both sides", () => {
     const map = all(name).find(({ metadata }) => metadata.name === "trivet-kubelet") as unknown as {
       data: { root: string };

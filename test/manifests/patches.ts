@@ -82,16 +82,17 @@ function isMapping(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** What the patch names comes first, in the patch's order, also where it was there before (kustomize#3912). */
 function mergeList(before: readonly Fields[], patch: readonly Fields[], by: string): Fields[] {
-  const result = [...before];
+  const left = [...before];
+  const named: Fields[] = [];
   for (const element of patch) {
-    const index = result.findIndex((each) => each[by] === element[by]);
+    const index = left.findIndex((each) => each[by] === element[by]);
     const { $patch, ...rest } = element;
-    if ($patch === "delete") {
-      if (index < 0) throw new Error(`there is no ${by} ${String(element[by])} to delete`);
-      result.splice(index, 1);
-    } else if (index < 0) result.push(rest);
-    else result[index] = merge(result[index] ?? {}, rest);
+    if ($patch === "delete" && index < 0)
+      throw new Error(`there is no ${by} ${String(element[by])} to delete`);
+    const [found = {}] = index < 0 ? [] : left.splice(index, 1);
+    if ($patch !== "delete") named.push(merge(found, rest));
   }
-  return result;
+  return [...named, ...left];
 }

@@ -63,6 +63,18 @@ describe("with kubeadm's files and systemd,", () => {
     expect(node.starts()).toBe(1);
   });
 
+  it("a program that an ordinary user calls a kubelet is not started by root, nor taken for one", async () => {
+    // In a directory of the user's, with a name of the user's choice: /proc shows both as the user wants.
+    node.write("/run/theirs/kubelet", "#!/bin/sh\nid -u >/run/theirs/started\n", 0o755);
+    node.write("/run/theirs/run", "#!/bin/bash\nexec -a /run/theirs/kubelet sleep 1000\n", 0o755);
+    const user = "setpriv --reuid 65534 --regid 65534 --clear-groups /run/theirs/run";
+    await node.run("sh", "-c", `${user} >/dev/null 2>&1 & until pgrep -u 65534 sleep; do :; done`);
+    const { status, stdout, stderr } = await node.trivet("install", "kubelet", "--dry-run");
+    await node.kill("/run/theirs/kubelet", "KILL");
+    expect(node.isThere("/run/theirs/started")).toBe(false);
+    expect([status, stderr, stdout]).toEqual([0, "", expect.stringContaining("+KUBELET_KUBEADM_ARGS=")]);
+  });
+
   it("the kubelet comes behind the proxy, also after kubeadm wrote its file anew, and uninstalling restores every byte", async () => {
     const installed = await node.trivet("install", "kubelet", "--yes", ...bounds);
     expect(installed.status, installed.stderr).toBe(0);

@@ -7,7 +7,7 @@ const source = join(import.meta.dirname, "../../src");
 
 /** What the sources start: first words of argument arrays whose second is a flag, and of calls that start programs. */
 const started =
-  /(?:\bexec(?:OrThrow)?\((?:exec,\s*)?\[|\bspawn\(|\brun\(\[|: Command = \[|\breturn \[(?="[^"]*", (?:"-|\.\.\.)))"([a-z][a-z0-9._-]+)"/g;
+  /(?:\bexec(?:OrThrow)?\((?:exec,\s*)?\[|\bspawn\(|\brun\(\[\s*|: Command = \[|\breturn \[(?="[^"]*", (?:"-|\.\.\.)))"([a-z][a-z0-9._-]+)"/g;
 
 function programsOf(path: string): string[] {
   return [...readFileSync(path, "utf8").matchAll(started)].map(([, name = ""]) => name);

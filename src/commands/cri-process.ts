@@ -78,12 +78,7 @@ export async function runCri(config: CriConfig, logLevel: LogLevel, beginning: B
     // Whoever waits for us is told only now that all is there.
     await notify({ READY: 1, MAINPID: process.pid, STATUS: `serving ${config.listen}` });
   } catch (error) {
-    // What is open would keep a process that nobody can use from ending.
-    await listeners.giveBack();
-    await service.control?.stop();
-    tap.close();
-    runtime.close();
-    await observers.stop();
+    await giveUp({ listeners, observers, service, tap, runtime });
     throw error;
   }
   beginning.predecessor?.serving();
@@ -102,6 +97,21 @@ function afterEvents(log: Log): Afterwards {
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
   return createAfterwards({ schedule: process.nextTick, onError });
+}
+
+/** What is open would keep a process that nobody can use from ending. */
+async function giveUp(open: {
+  readonly listeners: Listeners;
+  readonly observers: CriObservers;
+  readonly service: ReloadService;
+  readonly tap: { close(): void };
+  readonly runtime: { close(): void };
+}): Promise<void> {
+  await open.listeners.giveBack();
+  await open.service.control?.stop();
+  open.tap.close();
+  open.runtime.close();
+  await open.observers.stop();
 }
 
 async function openListeners(

@@ -12,6 +12,8 @@ export type AdminMethods = Readonly<Record<string, (argument: unknown) => Promis
 
 /** A socket that answers. */
 export interface AdminServer {
+  /** Takes no more questions, and lets those that are being answered end. For one whose socket has no name any more. */
+  retire(): void;
   /** Takes the socket away; questions that are being answered are cut off. */
   stop(): Promise<void>;
 }
@@ -33,6 +35,7 @@ export async function serveAdmin(
   });
   const socket = await listen(server, path);
   return {
+    retire: () => void server.close(),
     async stop() {
       await socket.withdraw();
       await new Promise<void>((resolve) => {
@@ -96,9 +99,12 @@ function post(path: string, name: string, body: string): Promise<string> {
       reject(isAway ? away : fromNodeError(error, "admin.ask", path));
     };
     // No connection is kept: the next question is for whoever has the path by then.
-    const asking = request({ socketPath: path, path: `/${name}`, method: "POST", agent: false }, (response) => {
-      readBody(response).then(resolve, fail);
-    });
+    const asking = request(
+      { socketPath: path, path: `/${name}`, method: "POST", agent: false },
+      (response) => {
+        readBody(response).then(resolve, fail);
+      },
+    );
     asking.once("error", fail);
     asking.end(body);
   });

@@ -5,9 +5,8 @@
  */
 import { link, lstat, rename, unlink } from "node:fs/promises";
 import type { Server } from "node:net";
-import { basename, dirname, join } from "node:path";
 import { fromNodeError } from "./errno.ts";
-import { bindPrivately, type PublishedSocket, type SocketAccess } from "./unix-socket.ts";
+import { bindPrivately, hiddenSocketPath, type PublishedSocket, type SocketAccess } from "./unix-socket.ts";
 
 /** A public name that was given away, and may be wanted back. */
 export interface YieldedName {
@@ -17,17 +16,13 @@ export interface YieldedName {
   done(): Promise<void>;
 }
 
-/** Where the old socket waits while its name is another's. Hidden, and told from a name that is only being bound. */
-function sparePath(path: string): string {
-  return join(dirname(path), `.${process.pid}~${basename(path)}`.slice(0, 24));
-}
-
 /**
  * Gives the public name of a listening socket of ours to the one at `temporary` in the same directory, in one step. A
  * second name keeps ours reachable until `done`, since a socket without any name cannot get one again.
  */
 export async function yieldName(path: string, temporary: string): Promise<YieldedName> {
-  const spare = sparePath(path);
+  // Where the old socket waits; told from a name that is only being bound.
+  const spare = hiddenSocketPath(path, "~");
   try {
     await unlink(spare).catch(() => undefined);
     await link(path, spare);

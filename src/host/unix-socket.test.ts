@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isLiveSocket, listenUnix, parseUnixAddress, privateSocketPath } from "./unix-socket.ts";
 
@@ -71,6 +71,14 @@ describe("listenUnix", () => {
       message: expect.stringContaining("not a socket"),
     });
     expect(await readdir(directory)).toEqual(["a.sock"]);
+  });
+
+  test("has a private name of its own for each of several paths with long names", () => {
+    const names = ["a", "b"].map((end) =>
+      privateSocketPath(join(directory, `monitoring-agents-${end}.sock`)),
+    );
+    expect(new Set(names).size).toBe(2);
+    for (const name of names) expect(basename(name).length).toBeLessThanOrEqual(24);
   });
 
   test("withdraw takes the name away once, and never that of a successor", async () => {

@@ -3,7 +3,7 @@
  * The server binds a private name and is linked to the public one when it listens: libuv unlinks the name that
  * it bound when it closes, which would otherwise delete the socket of a successor.
  */
-import { chmod, chown, link, lstat, mkdir, rename, unlink } from "node:fs/promises";
+import { chmod, chown, link, lstat, mkdir, rename, stat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { TrivetError } from "../errors.ts";
@@ -11,6 +11,8 @@ import { fromNodeError } from "./errno.ts";
 
 const SOCKET_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
+/** S_ISGID of a directory: what is made in it has its group. */
+const SET_GROUP = 0o2000;
 const PROBE_TIMEOUT_MS = 1_000;
 /** sizeof(sockaddr_un.sun_path) less the closing NUL. */
 export const maxSocketPathBytes = 107;
@@ -31,9 +33,22 @@ export interface SocketAccess {
   readonly directoryMode?: number;
 }
 
+/** Of a hidden name: no longer than most public ones, for which there is room in an address. */
+const MAX_HIDDEN_LENGTH = 24;
+
+/** A name beside `path` for this process alone, another one for each path and each mark (one character). */
+export function hiddenSocketPath(path: string, mark: string): string {
+  const name = `.${process.pid}${mark}${basename(path)}`;
+  if (name.length <= MAX_HIDDEN_LENGTH) return join(dirname(path), name);
+  let sum = 0;
+  for (const character of name) sum = (Math.imul(sum, 31) + (character.codePointAt(0) ?? 0)) >>> 0;
+  const end = `~${sum.toString(36)}`;
+  return join(dirname(path), `${name.slice(0, MAX_HIDDEN_LENGTH - end.length)}${end}`);
+}
+
 /** Where the server binds before it is published: beside the public name, so that link(2) can reach it. */
 export function privateSocketPath(path: string): string {
-  const name = join(dirname(path), `.${process.pid}.${basename(path)}`.slice(0, 24));
+  const name = hiddenSocketPath(path, ".");
   for (const candidate of [path, name]) {
     if (Buffer.byteLength(candidate) <= maxSocketPathBytes) continue;
     throw new TrivetError({
@@ -82,6 +97,23 @@ export async function restrictSocket(own: string, { mode = SOCKET_MODE, gid }: S
   await chmod(own, SOCKET_MODE);
   if (gid !== undefined) await chown(own, -1, gid);
   if (mode !== SOCKET_MODE) await chmod(own, mode);
+}
+
+/**
+ * Sets anew who may open a socket that is in use. Not at all where that is as it was: in the middle of it nobody but its owner
+ * could.
+ */
+export async function restrictAnew(path: string, { mode = SOCKET_MODE, gid }: SocketAccess): Promise<void> {
+  const wanted = gid ?? (await groupOfNew(dirname(path)));
+  const present = await lstat(path);
+  if ((present.mode & 0o777) !== mode || present.gid !== wanted)
+    await restrictSocket(path, { mode, gid: wanted });
+}
+
+/** The group that a file has which this process makes in a directory. */
+async function groupOfNew(directory: string): Promise<number> {
+  const { mode, gid } = await stat(directory);
+  return (mode & SET_GROUP) !== 0 ? gid : (process.getegid?.() ?? 0);
 }
 
 async function claimName(own: string, path: string): Promise<void> {

@@ -220,6 +220,28 @@ describe("the listeners after a reload", () => {
     expect(await hasNativeCode(to.pid)).toBe(true);
   });
 
+  it("keep their sockets as they were where the settings say the same: no user is turned away meanwhile", async () => {
+    const before = await stat(at("agents/read-only.sock"), { bigint: true });
+    await reload();
+    expect((await stat(at("agents/read-only.sock"), { bigint: true })).ctimeNs).toBe(before.ctimeNs);
+  });
+
+  it("may have another name at the same path, and lose the group that the settings name no more", async () => {
+    const renamed = readOnly()
+      .replace("agents\n", "watchers\n")
+      .replace(/\n\s+group: \d+/, "");
+    await writeConfig(`${renamed.replace('"0660"', '"0640"')}${stats()}`);
+    await reload();
+    expect((await status()).listeners.map(({ name }) => name)).toEqual(["cri", "watchers", "stats"]);
+    expect(await stat(at("agents/read-only.sock"))).toMatchObject({ gid: 0 });
+    await expect
+      .poll(() => agent.call("Version").catch(() => null), { timeout: 10_000 })
+      .toMatchObject({ version: "0.1.0" });
+    await expect(agent.call("RemoveImage")).rejects.toMatchObject({
+      details: expect.stringContaining('the listener "watchers"'),
+    });
+  });
+
   it("let named users through and close the connections of others at once, root's too, with a line in the log", async () => {
     expect(await connectAs(NOBODY, at("stats.sock"))).toBe("answered");
     for (const uid of [0, 1234])
@@ -239,6 +261,9 @@ describe("the listeners after a reload", () => {
     await reload();
     expect((await status()).listeners.map(({ name }) => name)).toEqual(["cri"]);
     await expect.poll(() => readdir(at("agents")), { timeout: 10_000 }).toEqual([]);
+    // Nobody has the socket open: whoever connected to it before that is told, and does not wait.
+    const open = async () => (await readFile("/proc/net/unix", "utf8")).split("\n");
+    await expect.poll(async () => (await open()).filter((line) => line.includes(at("agents/")))).toEqual([]);
     expect(await socketAnswers(at("stats.sock"))()).toBe(false);
     expect(await main.call("Version")).toMatchObject({ version: "0.1.0" });
   });

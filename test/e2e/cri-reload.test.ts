@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ControlStatus, ReloadAnswer } from "../../src/commands/cri/reload-control.ts";
 import { createDaemon, type Daemon, socketAnswers } from "../../src/commands/demo/daemon.ts";
 import { askAdmin } from "../../src/host/admin-socket.ts";
+import { packageRoot } from "../../src/host/package-root.ts";
 import { type FakeContainerd, startFakeContainerd } from "../fakes/containerd/server.ts";
 import { connectCri } from "../fakes/kubelet/cri-client.ts";
 import { startCriLoad, subscribeToEvents } from "./support/cri-load.ts";
@@ -188,6 +189,79 @@ describe("a reload by a successor", () => {
     const answers = async () => (await kubelet.call("Version").catch(() => null))?.version;
     if (end === "old") await expect.poll(answers, { timeout: 10_000 }).toBe("0.1.0");
     kubelet.close();
+  });
+});
+
+describe("a process that cannot serve", () => {
+  const start = async (...args: string[]) => {
+    const started = spawn(join(packageRoot, "bin/trivet"), ["cri", ...args], { stdio: "ignore" });
+    const timer = setTimeout(() => started.kill("SIGKILL"), 15_000);
+    const code = await new Promise((resolve) => started.once("exit", resolve));
+    clearTimeout(timer);
+    return code;
+  };
+  const writeConfig = (name: string, listener: string) =>
+    writeFile(
+      at(name),
+      `cri:
+  listen: unix://${socket()}
+  upstream: unix://${containerd.path}
+  callLog: ${at("calls.jsonl")}
+  metricsAddress: 127.0.0.1:0
+  listeners: [${listener}]
+`,
+    );
+
+  it("ends, whatever it has opened by then, and leaves nothing", async () => {
+    await writeConfig("bad.yaml", `{ name: a, listen: "unix://${at("file")}", methods: [stats] }`);
+    await writeFile(at("file"), "");
+    expect(await start("--config", at("bad.yaml"))).toBe(1);
+    expect((await readdir(directory)).filter((name) => /^cri\.(sock|ctl)$|^\.\d/.test(name))).toEqual([]);
+    const first = createProxy("cri.log");
+    await first.start();
+    const listen = ["--listen", `unix://${socket()}`, "--metrics-address", "127.0.0.1:0"];
+    expect(await start(...listen)).toBe(1);
+    expect(await status()).toMatchObject({ pid: first.pid });
+  });
+
+  it("takes no call as a successor before it knows that it can have all of its sockets", async () => {
+    await writeConfig("config.yaml", "");
+    const daemon = createDaemon({
+      args: ["cri", "--config", at("config.yaml"), "--listen", `unix://${socket()}`],
+      logFile: at("cri.log"),
+      ready: socketAnswers(socket()),
+    });
+    daemons.push(daemon);
+    await daemon.start();
+    await writeFile(at("file"), "");
+    const bad = `{ name: a, listen: "unix://${at("a.sock")}", methods: [stats] }`;
+    await writeConfig("config.yaml", `${bad}, { name: b, listen: "unix://${at("file")}", methods: [stats] }`);
+    const load = startCriLoad({ path: socket(), callers: 16, connections: 8 });
+    await expect(reload()).rejects.toThrow(/goes on serving: .*file is not a socket/);
+    expect(await status()).toMatchObject({ pid: daemon.pid, state: "serving" });
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    await expect.poll(proxies).toEqual([daemon.pid]);
+    // One question after the other fails, and none of them leaves a socket.
+    const sockets = async () =>
+      (await readFile("/proc/net/unix", "utf8")).split("\n").filter((line) => line.includes(directory))
+        .length;
+    const before = await sockets();
+    await expect(reload()).rejects.toThrow(/not a socket/);
+    expect(await sockets()).toBe(before);
+  });
+
+  it("leaves no successor behind that it began to start when it was told to end", async () => {
+    const daemon = createProxy("cri.log");
+    await daemon.start();
+    const asked = reload().catch((error: Error) => error);
+    while (!(await logLines()).some(({ message }) => message === "reloading")) await sleep(1);
+    process.kill(daemon.pid ?? 0, "SIGTERM");
+    await asked;
+    await expect.poll(proxies, { timeout: 10_000 }).toEqual([]);
+    await sleep(1_000); // a shell that starts one is no proxy yet
+    expect(await proxies()).toEqual([]);
+    expect(await socketAnswers(socket())()).toBe(false);
   });
 });
 

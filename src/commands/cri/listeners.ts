@@ -2,6 +2,7 @@
  * The sockets on which the proxy is reached: the main one and the extra ones, each bound by this process, inherited from
  * systemd or a predecessor, or taken over by path. What is served on them is the business of others.
  */
+import { closeSync } from "node:fs";
 import { lstat, readFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import type { CriConfig, CriListenerConfig } from "../../config/cri.ts";
@@ -14,7 +15,7 @@ import {
   listenUnix,
   type PublishedSocket,
   publishSocket,
-  restrictSocket,
+  restrictAnew,
   type SocketAccess,
 } from "../../host/unix-socket.ts";
 import type { Log } from "../../observe/log.ts";
@@ -142,21 +143,31 @@ export class Listeners {
     });
   }
 
-  /** Names that go on from what was inherited. */
+  /** The inherited ones that go on, by the names that they had there. */
   get kept(): string[] {
-    return this.#entries.filter(({ inherited }) => inherited).map(({ spec }) => spec.name);
+    return this.#entries.flatMap(({ inherited }) => inherited?.name ?? []);
   }
 
-  /** Accepts on all of them. Inherited ones first: whoever connected already waits there. */
+  /**
+   * Accepts on all of them. What can fail comes first: a call that was accepted on an inherited socket would be lost with this
+   * process, while the one that served before would have answered it.
+   */
   async listen(): Promise<void> {
-    for (const { name, fd } of this.#unwanted) {
-      this.#log.warn("an inherited socket has no listener in the settings: nobody serves it", { name, fd });
-    }
-    for (const entry of this.#entries) if (entry.inherited) await listenInherited(entry, entry.inherited);
+    for (const unwanted of this.#unwanted) this.#leaveAlone(unwanted);
     for (const entry of this.#entries) {
-      if (entry.inherited) continue;
-      entry.published = await listenUnix(entry.server, entry.spec.path, entry.spec.access);
+      if (entry.inherited) await adoptInherited(entry, entry.inherited);
+      else entry.published = await listenUnix(entry.server, entry.spec.path, entry.spec.access);
     }
+    for (const { server, inherited } of this.#entries) if (inherited) await listenOn(server, inherited.fd);
+  }
+
+  #leaveAlone({ name, fd, owner }: InheritedListener): void {
+    if (owner === "systemd") {
+      this.#log.warn("an inherited socket has no listener in the settings: nobody serves it", { name, fd });
+      return;
+    }
+    // Whoever connects yet is told, instead of waiting for ever. Its name is for the predecessor to take away.
+    closeSync(fd);
   }
 
   /**
@@ -194,6 +205,11 @@ export class Listeners {
     for (const entry of this.#entries) entry.published ??= await adoptName(entry.spec.path);
   }
 
+  /** Ends before it has served: the names that were inherited are still those of the predecessor, or of systemd. */
+  async giveBack(): Promise<void> {
+    await this.close(this.#entries.filter(({ inherited }) => inherited).map(({ spec }) => spec.name));
+  }
+
   /** Stops accepting. The names of `given` are another's; the others are taken away. */
   async close(given: readonly string[] = []): Promise<void> {
     for (const { spec, server, published } of this.#entries) {
@@ -203,9 +219,9 @@ export class Listeners {
   }
 }
 
-/** Systemd's sockets are known by their name; one from a predecessor must have the path as well, which may have changed. */
+/** Systemd's sockets are known by their name, those of a predecessor by their path, whatever they were called there. */
 function isFor(spec: ListenerSpec, { name, path, owner }: InheritedListener): boolean {
-  return name === spec.name && (owner === "systemd" || path === spec.path);
+  return owner === "systemd" ? name === spec.name : path === spec.path;
 }
 
 async function acceptOf(
@@ -225,8 +241,14 @@ async function acceptOf(
   };
 }
 
-async function listenInherited(entry: Entry, { fd, path, owner }: InheritedListener): Promise<void> {
-  const { server, spec } = entry;
+/** The settings may say something else about who may open it than they did. */
+async function adoptInherited(entry: Entry, { path, owner }: InheritedListener): Promise<void> {
+  if (owner === "systemd") return;
+  await restrictAnew(path, entry.spec.access);
+  entry.published = await adoptName(path);
+}
+
+async function listenOn(server: Server, fd: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ fd }, () => {
@@ -234,8 +256,4 @@ async function listenInherited(entry: Entry, { fd, path, owner }: InheritedListe
       resolve();
     });
   });
-  if (owner === "systemd") return;
-  // The settings may say something else about who may open it than they did.
-  if (spec.name !== mainListener) await restrictSocket(path, spec.access);
-  entry.published = await adoptName(path);
 }

@@ -2,10 +2,11 @@
  * The control socket of a proxy, beside its main socket: what `trivet cri reload` and a newcomer ask of it. Only root can
  * open it.
  */
+import { lstat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { WantedName } from "../../cri/serve/take-over.ts";
 import { TrivetError } from "../../errors.ts";
-import { type AdminServer, serveAdmin } from "../../host/admin-socket.ts";
+import { serveAdmin } from "../../host/admin-socket.ts";
 import { listenInPlaceOf } from "../../host/socket-succession.ts";
 import { listenUnix } from "../../host/unix-socket.ts";
 
@@ -75,16 +76,24 @@ export async function serveControl(
     taken: async () => methods.confirm(),
   };
   const replacing = (server: Parameters<typeof listenUnix>[0], at: string) => listenInPlaceOf(server, at);
-  const servers: AdminServer[] = [await serveAdmin(path, answers, inPlace ? replacing : listenUnix)];
+  let server = await serveAdmin(path, answers, inPlace ? replacing : listenUnix);
+  let own = await inodeOf(path);
   return {
     async restore() {
-      servers.push(await serveAdmin(path, answers, replacing));
+      if ((await inodeOf(path)) === own) return; // nobody got so far as to take it
+      server.retire();
+      server = await serveAdmin(path, answers, replacing);
+      own = await inodeOf(path);
     },
-    async stop() {
-      await Promise.all(servers.map((server) => server.stop()));
-    },
+    stop: () => server.stop(),
   };
 }
+
+const inodeOf = (path: string): Promise<number | undefined> =>
+  lstat(path).then(
+    ({ ino }) => ino,
+    () => undefined,
+  );
 
 function parseNewcomer(argument: unknown): { pid: number; names: WantedName[] } {
   const { pid, names } = (argument ?? {}) as { pid?: unknown; names?: unknown };

@@ -49,7 +49,8 @@ export class ReloadService implements ControlMethods {
   readonly #options: ReloadServiceOptions;
   #state: ControlStatus["state"] = "starting";
   #stopping = false;
-  #successor: Successor | undefined;
+  /** From when it is being started. */
+  #successor: Promise<Successor> | undefined;
   #confirmed = false;
   /** Set once it is there: the control socket needs this object to answer. */
   control: ControlSocket | undefined;
@@ -107,7 +108,12 @@ export class ReloadService implements ControlMethods {
   /** The process is told to end: no successor may take over any more. One that has taken over goes on. */
   async abandon(): Promise<void> {
     this.#stopping = true;
-    await this.#successor?.kill();
+    const successor = await this.#successor?.catch(() => undefined);
+    await successor?.kill();
+  }
+
+  get starting(): boolean {
+    return this.#state === "starting";
   }
 
   get leaving(): boolean {
@@ -131,6 +137,10 @@ export class ReloadService implements ControlMethods {
     throw new TrivetError({ kind: "busy", op: "cri.reload", subject: "trivet cri", message });
   }
 
+  #requireGoingOn(): void {
+    if (this.#stopping) throw new Error("this process was told to end");
+  }
+
   #requireOwn({ path }: WantedName): void {
     const found = this.#options.listeners.open.find((listener) => listener.path === path);
     if (found?.owner === "trivet") return;
@@ -145,7 +155,8 @@ export class ReloadService implements ControlMethods {
     return {
       announce: () => this.#tell({ RELOADING: 1, STATUS: "reloading: starting a successor" }),
       start: async () => {
-        this.#successor = await startSuccessor({
+        this.#requireGoingOn();
+        this.#successor = startSuccessor({
           execPath: process.execPath,
           execArgv: process.execArgv,
           argv: process.argv,
@@ -154,9 +165,11 @@ export class ReloadService implements ControlMethods {
           prepareMs: PREPARE_MS,
           takeOverMs: TAKE_OVER_MS,
         });
-        if (this.#stopping) throw new Error("this process was told to end");
+        const successor = await this.#successor;
+        // Whoever stops this process ends the successor as well, now that it is known.
+        this.#requireGoingOn();
         log.info("successor started");
-        return this.#successor;
+        return successor;
       },
       yieldAddresses: async () => {
         log.info("successor is prepared");
@@ -225,6 +238,8 @@ export class ReloadService implements ControlMethods {
       log.info("letting calls end", { connections, streams, forMs: handOverMs });
       await tap.drain({ timeoutMs: handOverMs });
       await pause(FAREWELL_MS);
+      // Its name as well, where the successor has another one.
+      await this.control?.stop();
     };
     leave()
       .catch((error: unknown) => log.error("could not leave in order", { error: String(error) }))

@@ -44,6 +44,16 @@ describe("lines to a file", () => {
     expect(said).toEqual([]);
   });
 
+  it("are written without a wait when there are many, and when the file is closed", async () => {
+    const path = join(directory, "lines");
+    const file = await open(path);
+    const long = "x".repeat(70_000);
+    file.write(long);
+    file.write("last");
+    await file.close();
+    expect(await readFile(path, "utf8")).toBe(`${long}\nlast\n`);
+  });
+
   it("begin anew behind half a line that a killed process left", async () => {
     const path = join(directory, "lines");
     await writeFile(path, '{"whole":1}\n{"ha');

@@ -1,5 +1,5 @@
 /**
- * Lines appended to a file or to stdout. Nobody waits for a write: what comes meanwhile goes with the next one. A
+ * Lines appended to a file or to stdout. Nobody waits for a write, and what comes soon after goes along with it. A
  * full disk or a reader that is gone costs lines, never memory, and never the process: what cannot be written is
  * dropped, and the log says so once.
  */
@@ -29,6 +29,10 @@ export interface LineFileOptions {
 const STDOUT = 1;
 /** What may wait for a slow disk, in bytes of text: some ten thousand records. */
 const MAX_PENDING = 4 << 20;
+/** A line waits so long for others: a write costs as much of a processor as ten lines do. */
+const GATHER_MS = 20;
+/** So much waits no longer. */
+const GATHER_SIZE = 64 << 10;
 
 interface Destination {
   write(data: Buffer): Promise<void>;
@@ -42,6 +46,9 @@ class QueuedLines implements LineFile {
   #pending: string[] = [];
   #pendingSize = 0;
   #writing: Promise<void> | undefined;
+  /** Ends the wait for more lines. */
+  #hurry: (() => void) | undefined;
+  #closing = false;
   #failing = false;
   #lost = 0;
   readonly #onLost: ((lines: number) => void) | undefined;
@@ -61,9 +68,12 @@ class QueuedLines implements LineFile {
     this.#pending.push(line);
     this.#pendingSize += line.length;
     this.#writing ??= this.#writePending();
+    if (this.#pendingSize >= GATHER_SIZE) this.#hurry?.();
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
+    this.#hurry?.();
     await this.#writing;
     if (this.#lost > 0) this.#log.warn("lines were lost", { target: this.#target, lost: this.#lost });
     await this.#destination.close();
@@ -71,6 +81,7 @@ class QueuedLines implements LineFile {
 
   async #writePending(): Promise<void> {
     while (this.#pending.length > 0) {
+      await this.#gather();
       const lines = this.#pending;
       this.#pending = [];
       this.#pendingSize = 0;
@@ -82,6 +93,19 @@ class QueuedLines implements LineFile {
       }
     }
     this.#writing = undefined;
+  }
+
+  #gather(): Promise<void> {
+    if (this.#closing || this.#pendingSize >= GATHER_SIZE) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#hurry = undefined;
+        resolve();
+      };
+      const timer = setTimeout(end, GATHER_MS);
+      this.#hurry = end;
+    });
   }
 
   #lose(lines: number): void {

@@ -1,8 +1,9 @@
 /**
- * The processes of a host: those of one mount namespace, so that containers, also with a kubelet of their own, do not count; and of
+ * The processes of a host: those with its root directory, so that containers, also with a kubelet of their own, do not count; and of
  * root or of our own user, since anybody may call a process of theirs what they like, and what is found here is trusted by its name.
+ * Their mount namespaces say less: systemd gives one to each service that it shields from a part of the file system.
  */
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 
 export interface HostProcess {
   readonly pid: number;

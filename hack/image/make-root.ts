@@ -40,7 +40,11 @@ const directories = [
   "var/lib",
   "var/log",
 ];
-const links = { bin: "usr/bin", sbin: "usr/sbin", lib: "usr/lib", "usr/bin/sh": "dash" };
+const links = {
+  ...{ bin: "usr/bin", sbin: "usr/sbin", lib: "usr/lib", "usr/bin/sh": "dash" },
+  // containerd names the namespaces of its pods by it.
+  "var/run": "../run",
+};
 const texts = {
   "etc/passwd": "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
   "etc/group": "root:x:0:\nnogroup:x:65534:\n",

@@ -8,8 +8,9 @@ import type { Registration } from "../kubelet/registration.ts";
 import type { Metrics, Reading } from "../observe/metrics.ts";
 import { version } from "../version.ts";
 
-/** To look for orphans reads every record: not for every scrape. */
+/** To look for orphans reads every record: not for every scrape, and for no more of the time than one part in so many. */
 const ORPHANS_EVERY_MS = 300_000;
+const ORPHANS_SHARE = 100;
 /** As `trivet storage orphans` without a flag. */
 const ORPHAN_GRACE_MS = 3_600_000;
 
@@ -61,13 +62,15 @@ const poolValues: readonly [string, string, (pool: PoolStatus) => number][] = [
 
 /** Pools, one value each, and what does not fit together. */
 export function showStorage(metrics: Metrics, csi: Pick<CsiServer, "pools" | "admin">, clock: Clock): void {
+  // A scrape asks for all of them at once: one look for all.
+  const pools = shared(() => csi.pools());
   for (const [name, help, readingOf] of poolValues) {
     metrics.looked(`trivet_csi_pool_${name}`, help, ["pool"], async () =>
-      (await csi.pools()).map((pool) => ({ labels: { pool: pool.name }, value: readingOf(pool) })),
+      (await pools()).map((pool) => ({ labels: { pool: pool.name }, value: readingOf(pool) })),
     );
   }
   metrics.looked("trivet_csi_pool_budget_bytes", "What volumes may add up to.", ["pool"], async () =>
-    (await csi.pools()).flatMap(({ name, budgetBytes }) =>
+    (await pools()).flatMap(({ name, budgetBytes }) =>
       budgetBytes === undefined ? [] : [{ labels: { pool: name }, value: budgetBytes }],
     ),
   );
@@ -75,17 +78,18 @@ export function showStorage(metrics: Metrics, csi: Pick<CsiServer, "pools" | "ad
     "trivet_degraded",
     "1 for each thing that works less well than it could; `trivet doctor` says what to do.",
     ["what", "subject"],
-    async () => (await csi.pools()).flatMap(degradations),
+    async () => (await pools()).flatMap(degradations),
   );
-  const orphans = rarely(() => countOrphans(csi), clock, ORPHANS_EVERY_MS);
+  const orphans = behind(() => countOrphans(csi), clock);
   metrics.looked("trivet_csi_orphans", "What does not fit together on the disks.", ["kind"], orphans);
 }
 
-function degradations({ name, state, enforced, quarantined }: PoolStatus): Reading[] {
+function degradations({ name, state, enforced, lacks, quarantined }: PoolStatus): Reading[] {
   const found: Reading[] = [];
   const add = (what: string) => found.push({ labels: { what, subject: name }, value: 1 });
   if (state === "unavailable") add("pool-unavailable");
-  else if (enforced !== true) add("pool-not-enforced");
+  // A pool of directories by choice is what it was meant to be; one that was to have limits is not.
+  else if (enforced !== true && lacks !== undefined) add("pool-not-enforced");
   if (quarantined.length > 0) add("pool-quarantined");
   return found;
 }
@@ -97,14 +101,35 @@ async function countOrphans({ admin }: Pick<CsiServer, "admin">): Promise<Readin
   return [...counts].map(([kind, value]) => ({ labels: { kind }, value }));
 }
 
-/** The last answer for so long; those who ask meanwhile share one look. */
-function rarely<T>(look: () => Promise<T>, clock: Clock, everyMs: number): () => Promise<T> {
-  let last: Promise<T> | undefined;
-  let untilMs = 0;
+/** Those who ask while a look is under way get what it finds. */
+function shared<T>(look: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
   return () => {
-    if (last && clock.nowMs() < untilMs) return last;
-    untilMs = clock.nowMs() + everyMs;
-    last = look();
+    running ??= look().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+}
+
+/** What was found last, at once: nobody waits for a look, which takes seconds where there are thousands of volumes. */
+function behind(look: () => Promise<readonly Reading[]>, clock: Clock): () => Promise<readonly Reading[]> {
+  let last: readonly Reading[] = [];
+  let isLooking = false;
+  let nextMs = Number.NEGATIVE_INFINITY;
+  const elapsedMs = () => Number(clock.monotonicNs() / 1_000_000n);
+  const lookAgain = async (begunMs: number) => {
+    last = await look().catch(() => []);
+    const endedMs = elapsedMs();
+    nextMs = endedMs + Math.max(ORPHANS_EVERY_MS, (endedMs - begunMs) * ORPHANS_SHARE);
+    isLooking = false;
+  };
+  return async () => {
+    const nowMs = elapsedMs();
+    if (!isLooking && nowMs >= nextMs) {
+      isLooking = true;
+      void lookAgain(nowMs);
+    }
     return last;
   };
 }

@@ -1,4 +1,5 @@
 /** Where the verbs that look at calls find them: the call log's files, or stdin. */
+import * as v from "valibot";
 import type { CriConfig } from "../../config/cri.ts";
 import type { CallRecord } from "../../cri/record/call-record.ts";
 import { TrivetError } from "../../errors.ts";
@@ -44,14 +45,30 @@ async function* stdinLines(): AsyncGenerator<string[]> {
   for await (const line of createInterface({ input: process.stdin })) yield [line];
 }
 
-/** A record of any version: only what every record has is looked at. */
+const text = v.string();
+const said = v.looseObject({ policy: text });
+const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(1));
+
+/** What every version writes, and what is shown of the rest where it is there. */
+const recordSchema = v.looseObject({
+  ...{ time: text, method: text, status: text, totalMs: v.number() },
+  ...v.partial(
+    v.object({
+      ...{ listener: text, namespace: text, pod: text, podUid: text, container: text, image: text },
+      ...{ sandboxId: text, containerId: text, policyError: text },
+      ...{ runtimeMs: v.number(), oursMs: v.number(), heldMs: v.number(), sample: wholeNumber },
+      ...{ policies: v.array(said), changes: v.array(said) },
+      denied: v.looseObject({ policy: text, message: text }),
+    }),
+  ).entries,
+});
+
+/** A record of any version. */
 function parse(line: string): CallRecord | undefined {
   if (!line.startsWith("{")) return undefined;
   try {
     const value: unknown = JSON.parse(line);
-    const record = value as CallRecord;
-    const complete = [record.time, record.method, record.status].every((text) => typeof text === "string");
-    return complete && typeof record.totalMs === "number" ? record : undefined;
+    return v.is(recordSchema, value) ? (value as unknown as CallRecord) : undefined;
   } catch {
     return undefined;
   }

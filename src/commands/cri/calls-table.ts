@@ -47,14 +47,14 @@ function toCells(record: CallRecord): string[] {
       .replace(/^\d{4}-/, "")
       .replace("T", " ")
       .replace(/Z$/, ""),
-    method.replace(/[^\x20-\x7e]/g, "?"),
-    pod ? printable(`${namespace ?? ""}/${pod}`) : shortId(record.sandboxId),
-    container ? printable(container) : (shortId(record.containerId) ?? "-"),
+    method,
+    pod ? `${namespace ?? ""}/${pod}` : shortId(record.sandboxId),
+    container || shortId(record.containerId),
     status,
     formatMs(record.runtimeMs),
     formatMs(record.oursMs ?? record.heldMs),
     noteOf(record, image),
-  ].map((cell) => cell ?? "-");
+  ].map((cell) => printable(cell ?? "-"));
 }
 
 /** Names come from requests: nothing in them may move the cursor. */
@@ -62,7 +62,7 @@ function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, "?");
 }
 
-const shortId = (id: string | undefined): string | undefined => id && printable(id.slice(0, 13));
+const shortId = (id: string | undefined): string | undefined => id?.slice(0, 13);
 
 function noteOf(record: CallRecord, image: string | undefined): string {
   const { policies = [], changes = [], denied, policyError, sample, listener } = record;
@@ -81,7 +81,7 @@ function noteOf(record: CallRecord, image: string | undefined): string {
     ...(listener === undefined ? [] : [`by ${listener}`]),
     ...(sample === undefined ? [] : [`one of ${sample}`]),
   ];
-  return printable(notes.join("; "));
+  return notes.join("; ");
 }
 
 function coloured(row: readonly string[], record: CallRecord | undefined, look: Look): readonly string[] {

@@ -151,7 +151,8 @@ describe("a reload by a successor", () => {
 
   it("goes on with the old process when the new one does not come, and says why", async () => {
     const policies = at("policies");
-    const daemon = createProxy("cri.log", "--policy-dir", policies);
+    const metrics = `127.0.0.1:${20_000 + (process.pid % 1_000)}`;
+    const daemon = createProxy("cri.log", "--policy-dir", policies, "--metrics-address", metrics);
     await mkdir(policies);
     await daemon.start();
     await writeFile(join(policies, "bad.yaml"), "kind: Nonsense\n");
@@ -161,6 +162,11 @@ describe("a reload by a successor", () => {
     );
     expect(await status()).toMatchObject({ pid: daemon.pid, state: "serving" });
     expect(await proxies()).toEqual([daemon.pid]);
+    // What was never given away need not be taken back.
+    expect((await logLines()).map(({ message }) => message)).not.toContain("not all was taken back");
+    expect(await (await fetch(`http://${metrics}/metrics`)).text()).toContain(
+      'trivet_cri_reloads_total{what="process",result="failed"} 1',
+    );
     await rm(join(policies, "bad.yaml"));
     const { to } = await reload();
     expect(to.pid).not.toBe(daemon.pid);

@@ -59,6 +59,7 @@ async function prepareMetrics({
   return {
     cri,
     async open() {
+      if (health) return; // it was not given away
       health = await startHealthServer({ ...metricsAddress, metrics, notReady });
       log.info("serving metrics", { host: metricsAddress.host, port: health.port });
     },

@@ -55,6 +55,12 @@ describe("the settings of listeners", () => {
       "two listeners have the same socket",
     ],
     ['[{ name: a, listen: "unix:///run/trivet/cri.sock", methods: [all] }]', "the path of cri.listen"],
+    ['[{ name: a, listen: "unix:///run/x/..//trivet/cri.sock", methods: [all] }]', "the path of cri.listen"],
+    [
+      '[{ name: a, listen: "unix:///run/containerd/containerd.sock", methods: [all] }]',
+      "the path of cri.upstream",
+    ],
+    ['[], listen: "unix:///a", upstream: "unix:///a"', "the path of cri.upstream"],
   ])("refuse %s", (text, problem) => {
     let message = "";
     try {

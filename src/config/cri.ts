@@ -39,6 +39,10 @@ const criEntries = v.strictObject({
 export const criSchema = v.pipe(
   criEntries,
   v.check(
+    ({ listen, upstream, listeners }) => ![listen, ...listeners.map((one) => one.listen)].includes(upstream),
+    "no socket of the proxy may have the path of cri.upstream, which is the runtime's: it would call itself",
+  ),
+  v.check(
     ({ listen, listeners }) => listeners.every((listener) => listener.listen !== listen),
     "no listener may have the path of cri.listen, which serves all methods",
   ),

@@ -1,16 +1,17 @@
 /** The kinds of value that settings have. Each turns text into its parsed form, or says what it should look like. */
 import { isIP } from "node:net";
+import { normalize } from "node:path";
 import * as v from "valibot";
 import { maxSocketPathBytes, parseUnixAddress } from "../host/unix-socket.ts";
 import { logLevels } from "../observe/log.ts";
 
 export const text = v.string("must be text");
 
-/** A unix socket address, as its path. */
+/** A unix socket address, as its path: in one form, so that two settings that mean the same are seen to. */
 export const unixAddress = v.pipe(
   text,
   v.check((value) => parseUnixAddress(value) !== undefined, "must be a socket such as unix:///run/x.sock"),
-  v.transform((value) => parseUnixAddress(value) ?? value),
+  v.transform((value) => normalize(parseUnixAddress(value) ?? value)),
   v.check(
     (path) => Buffer.byteLength(path) <= maxSocketPathBytes,
     `must not be longer than ${maxSocketPathBytes} bytes: the system takes no longer socket path`,

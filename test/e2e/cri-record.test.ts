@@ -1,5 +1,5 @@
 /** The record of calls on a real containerd: who they are about, what they cost, and that no secret is in it. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -116,6 +116,17 @@ describe("the record on a real containerd", () => {
     await expect
       .poll(async () => (await recordsOf("ContainerStatus")).at(-1), { timeout: 5_000 })
       .toMatchObject({ namespace: "shop", pod: "web-0", container: "main" });
+  });
+
+  it("is shown as it comes on stdin, where nobody can tell its end", async () => {
+    const looking = spawn(join(packageRoot, "bin/trivet"), ["cri", "calls", "--file", "-", "--follow"]);
+    let shown = "";
+    looking.stdout.on("data", (chunk) => {
+      shown += chunk;
+    });
+    looking.stdin.write(`${JSON.stringify((await recordsOf("StartContainer"))[0])}\n`);
+    await expect.poll(() => shown, { timeout: 10_000 }).toContain("StartContainer");
+    looking.kill();
   });
 
   it("holds no secret, nor does anything else that the proxy says", async () => {

@@ -74,11 +74,12 @@ export function createRecordFilter({
     if (level === "errors") return undefined;
     // Of each method by itself: a rare one is not to vanish behind a frequent one.
     const label = labelOf(record.method);
-    const left = counts.get(label);
-    counts.set(label, left === undefined || left === level.every - 1 ? 0 : left + 1);
+    const leftOut = counts.get(label);
+    const full = leftOut === level.every - 1;
+    counts.set(label, leftOut === undefined || full ? 0 : leftOut + 1);
     // The first one is written for itself: of a method that is called once, there is to be one call.
-    if (left === undefined) return record;
-    return left === level.every - 1 ? { ...record, sample: level.every } : undefined;
+    if (leftOut === undefined) return record;
+    return full ? { ...record, sample: level.every } : undefined;
   };
 }
 

@@ -20,7 +20,12 @@ export interface PodFacts {
    * which many pods have, and no selector is about them.
    */
   readonly incomplete: boolean;
+  /** The keys of what was left out. Undefined where nothing was, or where it is not known. */
+  readonly leftOut?: { readonly labels: LeftOut; readonly annotations: LeftOut } | undefined;
 }
+
+/** Keys of entries that are not kept; `many` where even the keys are too many. */
+export type LeftOut = ReadonlySet<string> | "many";
 
 /** Of one container, with its pod. */
 export interface ContainerFacts {
@@ -36,31 +41,36 @@ const MAX_VALUE_LENGTH = 1_024;
 const MAX_KEY_LENGTH = 512;
 const MAX_ENTRIES = 128;
 const MAX_TOTAL_LENGTH = 16 << 10;
+const MAX_LEFT_OUT = 32;
 
-/** The entries that are kept of a pod's labels or annotations, and whether that is all of them. */
+/** Where the kubelet has a pod from: see `isStaticPod`. However many others there are, this one is kept. */
+const CONFIG_SOURCE = "kubernetes.io/config.source";
+
+/** The entries that are kept of a pod's labels or annotations, and the keys of those that are not. */
 export function capEntries(entries: Iterable<readonly [string, string]>): {
   readonly kept: ReadonlyMap<string, string>;
-  readonly complete: boolean;
+  readonly leftOut: LeftOut;
 } {
   const kept = new Map<string, string>();
+  const leftOut = new Set<string>();
   let total = 0;
-  let complete = true;
+  let many = false;
   for (const [key, value] of entries) {
-    const fits =
-      key.length <= MAX_KEY_LENGTH &&
-      value.length <= MAX_VALUE_LENGTH &&
-      (kept.has(key) || kept.size < MAX_ENTRIES) &&
-      total + key.length + value.length <= MAX_TOTAL_LENGTH;
-    if (fits) {
+    const room =
+      (kept.has(key) || kept.size < MAX_ENTRIES) && total + key.length + value.length <= MAX_TOTAL_LENGTH;
+    const short = key.length <= MAX_KEY_LENGTH && value.length <= MAX_VALUE_LENGTH;
+    if (short && (room || key === CONFIG_SOURCE)) {
       kept.set(key, value);
+      leftOut.delete(key);
       total += key.length + value.length;
-    } else {
-      // The last entry of a key holds: an earlier one must not stand for one that is left out.
-      kept.delete(key);
-      complete = false;
+      continue;
     }
+    // The last entry of a key holds: an earlier one must not stand for one that is left out.
+    kept.delete(key);
+    if (key.length <= MAX_KEY_LENGTH && leftOut.size < MAX_LEFT_OUT) leftOut.add(key);
+    else many = true;
   }
-  return { kept, complete };
+  return { kept, leftOut: many ? "many" : leftOut };
 }
 
 /**
@@ -69,7 +79,7 @@ export function capEntries(entries: Iterable<readonly [string, string]>): {
  * anybody may set.
  */
 export function isStaticPod(annotations: ReadonlyMap<string, string>): boolean {
-  const source = annotations.get("kubernetes.io/config.source");
+  const source = annotations.get(CONFIG_SOURCE);
   return source === "file" || source === "http";
 }
 
@@ -78,6 +88,9 @@ export function weightOf(pod: PodFacts): number {
   let weight = pod.sandboxId.length + pod.namespace.length + pod.name.length + pod.uid.length;
   for (const entries of [pod.labels, pod.annotations]) {
     for (const [key, value] of entries) weight += key.length + value.length;
+  }
+  for (const keys of [pod.leftOut?.labels, pod.leftOut?.annotations]) {
+    if (keys instanceof Set) for (const key of keys) weight += key.length;
   }
   return weight;
 }

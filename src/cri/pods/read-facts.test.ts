@@ -91,13 +91,18 @@ describe("facts in lists", () => {
 
 describe("labels and annotations", () => {
   it("are kept as far as they are marks and not documents, and it is told when some are not", () => {
-    const { kept, complete } = capEntries([
+    const { kept, leftOut } = capEntries([
       ["a", "1"],
       ["long", "x".repeat(2_000)],
       ["b", "2"],
     ]);
     expect([...kept.keys()]).toEqual(["a", "b"]);
-    expect(complete).toBe(false);
+    expect(leftOut).toEqual(new Set(["long"]));
+  });
+
+  it("are told to be many where not even their keys can be kept", () => {
+    const entries = Array.from({ length: 300 }, (_, index): [string, string] => [`key${index}`, "x"]);
+    expect(capEntries(entries).leftOut).toBe("many");
   });
 
   it("do not answer for a later entry of the same key that was left out", () => {

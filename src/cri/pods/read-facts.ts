@@ -3,7 +3,7 @@
  * walks over all the rest. Throws `decode` for what is not protobuf.
  */
 import { eachValue, MessageReader } from "../wire/fields.ts";
-import { capEntries, isStaticPod, type PodFacts } from "./facts.ts";
+import { capEntries, isStaticPod, type LeftOut, type PodFacts } from "./facts.ts";
 
 /** Where the facts lie in `PodSandboxConfig`, `PodSandbox` and `PodSandboxStatus`: they differ in these numbers only. */
 export interface PodFields {
@@ -42,8 +42,8 @@ export interface ContainerEntry {
   readonly image: string;
 }
 
-// Names have at most 253 characters and images some 450; ids are 64.
-const MAX_NAME_LENGTH = 512;
+// Names have at most 253 characters and images some 800; ids are 64.
+const MAX_NAME_LENGTH = 1_024;
 
 /** Copied out of the message's text, so that a fact never keeps a larger string alive. */
 const nameAt = (reader: MessageReader, path: readonly number[]): string =>
@@ -57,6 +57,8 @@ function* entriesAt(message: Buffer, number: number): Generator<readonly [string
     yield [entry.text([1]), entry.text([2])];
   }
 }
+
+const isAny = (leftOut: LeftOut) => leftOut === "many" || leftOut.size > 0;
 
 /** Of one of the three messages that say what a pod is. */
 export function readPod(message: Uint8Array, where: PodFields, known: { sandboxId: string }): PodFacts {
@@ -74,7 +76,10 @@ export function readPod(message: Uint8Array, where: PodFields, known: { sandboxI
     annotations: annotations.kept,
     runtimeHandler: where.runtimeHandler ? nameAt(reader, [where.runtimeHandler]) : "",
     isStatic: isStaticPod(annotations.kept),
-    incomplete: !labels.complete,
+    incomplete: isAny(labels.leftOut),
+    ...((isAny(labels.leftOut) || isAny(annotations.leftOut)) && {
+      leftOut: { labels: labels.leftOut, annotations: annotations.leftOut },
+    }),
   };
 }
 

@@ -73,7 +73,6 @@ const noPod: FactsOfPod = {
   annotations: new Map(),
   runtimeHandler: "",
   isStatic: false,
-  labelsComplete: true,
 };
 
 class Evaluation {
@@ -116,15 +115,18 @@ class Evaluation {
   #guarded<T>(policy: RuntimePolicy, part: () => T): T | undefined {
     this.#meter.reset();
     try {
-      if (this.#call.message.length > MAX_POLICY_MESSAGE) {
-        throw new ExpressionFailure(`the request is larger than ${MAX_POLICY_MESSAGE} bytes`);
-      }
       return part();
     } catch (error) {
       if (error instanceof Denied) throw error;
       this.#fail(policy, failureText(error));
       return undefined;
     }
+  }
+
+  /** Before all that reads or changes more than whom the call is about. */
+  #checkSize(): void {
+    if (this.#call.message.length <= MAX_POLICY_MESSAGE) return;
+    throw new ExpressionFailure(`the request is larger than ${MAX_POLICY_MESSAGE} bytes`);
   }
 
   #fail(policy: RuntimePolicy, why: string): void {
@@ -150,6 +152,7 @@ class Evaluation {
     const rewrites = enforced.flatMap(({ imageRewrites }) => imageRewrites);
     for (const owner of owners) {
       this.#guarded(owner, () => {
+        this.#checkSize();
         // One that only tells is asked by itself, on the names as they came.
         const asked = owner.enforced ? rewrites : owner.imageRewrites;
         const planned = planRewrites({ method, request, message: this.#call.message }, asked);
@@ -165,7 +168,10 @@ class Evaluation {
 
   #applyCopies(): void {
     for (const { policy, mutation } of this.#call.copied) {
-      this.#guarded(policy, () => this.#apply(policy, [mutation]));
+      this.#guarded(policy, () => {
+        this.#checkSize();
+        this.#apply(policy, [mutation]);
+      });
     }
   }
 
@@ -201,7 +207,9 @@ class Evaluation {
 
   #passedOver(policy: RuntimePolicy, plan: MethodPlan): string | undefined {
     const reason = whyNotSelected(policy.selector, this.#call.facts, this.#options.exempt);
-    if (reason !== undefined || plan.conditions.length === 0) return reason;
+    if (reason !== undefined) return reason;
+    this.#checkSize();
+    if (plan.conditions.length === 0) return undefined;
     const scope = this.#scope(plan, false);
     // As in Kubernetes: one condition that is not met settles it, whatever becomes of the others.
     let failure: unknown;

@@ -158,6 +158,7 @@ class Engine implements PolicyEngine {
   #unknownId({
     method,
     message,
+    listener,
   }: PolicyCall): { found: FoundById } | { kind: "sandbox" | "container"; id: string } | undefined {
     const by = namedBy(method);
     if (!by?.id || this.#concerned(method).length === 0) return undefined;
@@ -166,8 +167,9 @@ class Engine implements PolicyEngine {
       if (!id) return undefined;
       const known = this.#known(id.kind, id.id);
       if (known) return { found: known };
-      // A request that says itself who its pod is leaves only the runtime handler to be known.
-      if (by.config !== undefined && (!this.#wantsHandler(method) || this.#pinnedFor(method, message)))
+      // A request of the kubelet that says itself who its pod is leaves only the runtime handler to be known.
+      const trusted = by.config !== undefined && listener === undefined;
+      if (trusted && (!this.#wantsHandler(method) || this.#pinnedFor({ method, message, listener })))
         return undefined;
       return id;
     } catch {
@@ -195,7 +197,7 @@ class Engine implements PolicyEngine {
   #decided(call: PolicyCall, found: FoundById | undefined): PolicyDecision {
     const { method, message } = call;
     if (method === "RestorePod") return this.#decideRestore(call);
-    const pinned = this.#pinnedFor(method, message);
+    const pinned = this.#pinnedFor(call);
     const knownHandler = found?.kind === "sandbox" ? found.pod.runtimeHandler : undefined;
     const runtimeHandler = pinned?.runtimeHandler ?? knownHandler;
     let copied: readonly WantedMutation[] = [];
@@ -206,7 +208,7 @@ class Engine implements PolicyEngine {
     }
     const decision = this.#one(call, { found, runtimeHandler, copied });
     if (method === "RunPodSandbox" && !decision.denied)
-      this.#pin(decision.message ?? message, decision.copies);
+      this.#pin({ ...call, message: decision.message ?? message }, decision.copies);
     return decision;
   }
 
@@ -228,7 +230,13 @@ class Engine implements PolicyEngine {
         request: described?.request,
         message,
         listener,
-        facts: factsOf({ method, message, found: known.found, runtimeHandler: known.runtimeHandler }),
+        facts: factsOf({
+          method,
+          message,
+          listener,
+          found: known.found,
+          runtimeHandler: known.runtimeHandler,
+        }),
         copied: known.copied ?? [],
       },
       known.fixed ? { ...this.#options, fixed: true } : this.#options,
@@ -257,7 +265,7 @@ class Engine implements PolicyEngine {
           request: "RunPodSandboxRequest",
           message: again,
           listener,
-          facts: factsOf({ method, message: again, found: undefined, runtimeHandler: handler }),
+          facts: factsOf({ method, message: again, listener, found: undefined, runtimeHandler: handler }),
           copied: [],
         },
         this.#options,
@@ -267,8 +275,8 @@ class Engine implements PolicyEngine {
     }
   }
 
-  #pin(message: Uint8Array, copies: readonly WantedMutation[]): void {
-    const key = readable(() => sandboxKey("RunPodSandbox", message));
+  #pin({ message, listener }: PolicyCall, copies: readonly WantedMutation[]): void {
+    const key = pinKey("RunPodSandbox", message, listener);
     const handler = readable(() => new MessageReader(message).text([RUN_POD_SANDBOX.runtimeHandler]));
     if (!key) return;
     this.#pinned.delete(key);
@@ -278,9 +286,9 @@ class Engine implements PolicyEngine {
     if (oldest !== undefined) this.#pinned.delete(oldest);
   }
 
-  #pinnedFor(method: string, message: Uint8Array): Pinned | undefined {
+  #pinnedFor({ method, message, listener }: PolicyCall): Pinned | undefined {
     if (method !== "CreateContainer") return undefined;
-    const key = readable(() => sandboxKey("CreateContainer", message));
+    const key = pinKey("CreateContainer", message, listener);
     const pinned = key ? this.#pinned.get(key) : undefined;
     if (!key || !pinned) return undefined;
     this.#pinned.delete(key);
@@ -323,6 +331,16 @@ class Engine implements PolicyEngine {
 }
 
 const RUN_POD_SANDBOX = { config: 1, runtimeHandler: 2 } as const;
+
+/** What one listener's clients say of a sandbox is remembered apart from what the kubelet says. */
+function pinKey(
+  method: "RunPodSandbox" | "CreateContainer",
+  message: Uint8Array,
+  listener: string | undefined,
+): string | undefined {
+  const key = readable(() => sandboxKey(method, message));
+  return key && listener !== undefined ? `${listener} ${key}` : key;
+}
 
 /** A method that our API does not describe, judged by what its name says. */
 function decideAlone(policies: readonly RuntimePolicy[], call: PolicyCall, options: DecideOptions): Decision {

@@ -21,7 +21,6 @@ function missing(what: string): PolicyFailure {
 }
 
 class RecordedPod implements FactsOfPod {
-  readonly labelsComplete = true;
   readonly annotations = new Map<string, string>();
   readonly isStatic = false;
   readonly namespace: string;

@@ -2,7 +2,7 @@
  * Who a call is about, for selectors and expressions: read from the request where it says so, else known by its id. Only
  * what is asked for is read.
  */
-import { type ContainerFacts, isStaticPod, type PodFacts } from "../pods/facts.ts";
+import { type ContainerFacts, isStaticPod, type LeftOut, type PodFacts } from "../pods/facts.ts";
 import { eachValue, MessageReader } from "../wire/fields.ts";
 import { readEntry, readMessage } from "../wire/read.ts";
 import type { PodValues } from "./cel/environment.ts";
@@ -21,8 +21,8 @@ export interface CallFacts {
 }
 
 export interface FactsOfPod extends PodValues {
-  /** False where labels were left out: one that is missing may be there. */
-  readonly labelsComplete: boolean;
+  /** Somebody else than the kubelet says so: nothing is exempt by that. */
+  readonly claimed?: boolean;
 }
 
 /** What the id in a request was found to be; `undefined` where it was not found, a text where it could not be asked. */
@@ -37,15 +37,16 @@ const metadata = { name: 1, uid: 2, namespace: 3 } as const;
 
 /** A pod as its own configuration says it, read when asked. */
 class ConfiguredPod implements FactsOfPod {
-  readonly labelsComplete = true;
+  readonly claimed: boolean;
   readonly #handler: string | undefined;
   readonly #reader: MessageReader;
   #labels: ReadonlyMap<string, string> | undefined;
   #annotations: ReadonlyMap<string, string> | undefined;
 
-  constructor(message: Uint8Array, handler: string | undefined) {
+  constructor(message: Uint8Array, { handler, claimed }: { handler: string | undefined; claimed: boolean }) {
     this.#reader = new MessageReader(message);
     this.#handler = handler;
+    this.claimed = claimed;
   }
 
   get runtimeHandler(): string {
@@ -91,7 +92,46 @@ class ConfiguredPod implements FactsOfPod {
 }
 
 function podOf(facts: PodFacts): FactsOfPod {
-  return { ...facts, labelsComplete: !facts.incomplete };
+  const { labels, annotations, leftOut, incomplete } = facts;
+  const all = { labels: "many", annotations: new Set<string>() } as const;
+  const missing = leftOut ?? (incomplete ? all : undefined);
+  if (!missing) return facts;
+  return {
+    ...facts,
+    labels: withLeftOut(labels, missing.labels, "labels"),
+    annotations: withLeftOut(annotations, missing.annotations, "annotations"),
+  };
+}
+
+/**
+ * The map, which fails where somebody asks for what was left out of it. A plain Map to all who look at its class, as the
+ * library of expressions does.
+ */
+function withLeftOut(
+  kept: ReadonlyMap<string, string>,
+  leftOut: LeftOut,
+  what: string,
+): ReadonlyMap<string, string> {
+  if (leftOut !== "many" && leftOut.size === 0) return kept;
+  const map = new Map(kept);
+  const fail = (which: string): never => {
+    throw new PolicyFailure(`the pod has more ${what} than are kept of it, ${which} may be among them`);
+  };
+  const check = (key: string) => {
+    if (!kept.has(key) && (leftOut === "many" || leftOut.has(key))) fail(key);
+  };
+  const all = () => fail("the one that is looked for");
+  return Object.assign(map, {
+    get(key: string) {
+      check(key);
+      return kept.get(key);
+    },
+    has(key: string) {
+      check(key);
+      return kept.has(key);
+    },
+    ...{ keys: all, values: all, entries: all, forEach: all, [Symbol.iterator]: all },
+  });
 }
 
 const nothing: NamedBy = {
@@ -109,10 +149,15 @@ export interface FactsOptions {
   readonly found: FoundById | undefined;
   /** The handler that the pod's sandbox was started with, where that is known. */
   readonly runtimeHandler?: string | undefined;
+  /**
+   * By which extra listener the request came. What is said there of a pod is not the kubelet's word: it exempts nothing, and
+   * must fit the id beside it.
+   */
+  readonly listener?: string | undefined;
 }
 
 /** Reads nothing yet. The functions throw an error of kind `decode` for a request that cannot be read. */
-export function factsOf({ method, message, found, runtimeHandler }: FactsOptions): CallFacts {
+export function factsOf({ method, message, found, runtimeHandler, listener }: FactsOptions): CallFacts {
   const by = namedBy(method) ?? nothing;
   const reader = new MessageReader(message);
   let pod: FactsOfPod | undefined;
@@ -121,11 +166,21 @@ export function factsOf({ method, message, found, runtimeHandler }: FactsOptions
     if (own) {
       const named = by.handler === undefined ? undefined : reader.text([by.handler]);
       const byId = found?.kind === "sandbox" ? found.pod.runtimeHandler : undefined;
-      return new ConfiguredPod(own, named ?? runtimeHandler ?? byId);
+      const claimed = listener !== undefined;
+      const configured = new ConfiguredPod(own, { handler: named ?? runtimeHandler ?? byId, claimed });
+      // The main socket is root's, who needs no detour; what the kubelet says of its pods is taken as it is.
+      if (by.id && claimed) checkSamePod(configured, found);
+      return configured;
     }
     if (!by.id) return undefined;
     if (!found || found.kind === "unknown") throw unknown(by.id.kind, found?.why);
     return podOf(found.kind === "sandbox" ? found.pod : found.container.pod);
+  };
+  const imageAt = (path: readonly number[]): string => {
+    const image = reader.text([...path, IMAGE]);
+    // What the user wrote stands beside an id that the kubelet found for it: runtimes do not look at it.
+    if (!by.container || (listener !== undefined && image !== "")) return image;
+    return reader.text([...path, USER_SPECIFIED]) || image;
   };
   return {
     pod() {
@@ -140,7 +195,7 @@ export function factsOf({ method, message, found, runtimeHandler }: FactsOptions
       return found.container.name;
     },
     image() {
-      if (by.image) return reader.text([...by.image, USER_SPECIFIED]) || reader.text([...by.image, IMAGE]);
+      if (by.image) return imageAt(by.image);
       if (by.id?.kind !== "container") return undefined;
       if (found?.kind !== "container")
         throw unknown("container", found?.kind === "unknown" ? found.why : undefined);
@@ -152,6 +207,14 @@ export function factsOf({ method, message, found, runtimeHandler }: FactsOptions
 /** The fields of `ImageSpec`: since Kubernetes 1.28 an image's id comes with what the user wrote. */
 const IMAGE = 1;
 const USER_SPECIFIED = 18;
+
+/** Runtimes go by the id, and take of the configuration beside it what they want. */
+function checkSamePod(configured: FactsOfPod, found: FoundById | undefined): void {
+  if (found?.kind !== "sandbox") throw unknown("sandbox", found?.kind === "unknown" ? found.why : undefined);
+  const { namespace, name, uid } = found.pod;
+  if (configured.namespace === namespace && configured.name === name && configured.uid === uid) return;
+  throw new PolicyFailure("the sandbox that it names is of another pod than its configuration says");
+}
 
 function unknown(kind: "sandbox" | "container", why: string | undefined): PolicyFailure {
   return new PolicyFailure(why ?? `the ${kind} that it names is not known`);

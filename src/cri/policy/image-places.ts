@@ -10,36 +10,54 @@ interface ImagePlace {
   readonly image: string;
 }
 
+type Rewritten = ReturnType<typeof rewriteImage>;
+
 const numberOf = (message: string, field: string): number =>
   messageType(message).byName.get(field)?.number ?? 0;
 
-/** In CreateContainer the image itself is an id by now (a name only from clients that are no kubelet); volumes have names. */
-function containerPlaces(message: Uint8Array): ImagePlace[] {
-  const at = {
-    config: numberOf("CreateContainerRequest", "config"),
-    image: numberOf("ContainerConfig", "image"),
-    mounts: numberOf("ContainerConfig", "mounts"),
-    ofMount: numberOf("Mount", "image"),
-    name: numberOf("ImageSpec", "image"),
-  };
+/** In CreateContainer the image itself is an id by now (a name only from clients that are no kubelet). */
+function placeOf(method: string, message: Uint8Array): ImagePlace {
   const reader = new MessageReader(message);
-  const places = [{ path: "config.image.image", image: reader.text([at.config, at.image, at.name]) }];
-  const config = reader.submessage([at.config]);
-  let index = 0;
-  if (config) {
-    eachValue(config, at.mounts, (start, end) => {
-      const image = new MessageReader(config.subarray(start, end)).text([at.ofMount, at.name]);
-      places.push({ path: `config.mounts[${index}].image.image`, image });
-      index += 1;
-    });
-  }
-  return places;
+  if (method !== "CreateContainer") return { path: "image.image", image: reader.text([1, 1]) }; // in all of them
+  const config = numberOf("CreateContainerRequest", "config");
+  const image = numberOf("ContainerConfig", "image");
+  return {
+    path: "config.image.image",
+    image: reader.text([config, image, numberOf("ImageSpec", "image")]),
+  };
 }
 
-function placesOf(method: string, message: Uint8Array): ImagePlace[] {
-  if (method === "CreateContainer") return containerPlaces(message);
-  const image = new MessageReader(message).text([1, 1]); // of all requests about images
-  return [{ path: "image.image", image }];
+/** The image of a volume; empty for any other mount. */
+function imageOfMount(mount: Uint8Array): string {
+  return new MessageReader(mount).text([numberOf("Mount", "image"), numberOf("ImageSpec", "image")]);
+}
+
+/**
+ * The volumes of a container have names of images too. There may be thousands: each rewrite takes one walk over the mounts,
+ * rather than one for each of them.
+ */
+function planVolumes(
+  request: string,
+  message: Uint8Array,
+  rewritten: (image: string) => Rewritten,
+): PlannedRewrite[] {
+  const config = new MessageReader(message).submessage([numberOf(request, "config")]);
+  if (!config) return [];
+  // By where they stand in the request as it came: what one rewrite has made is not for the next one.
+  const found: Rewritten[] = [];
+  eachValue(config, numberOf("ContainerConfig", "mounts"), (start, end) => {
+    found.push(rewritten(imageOfMount(config.subarray(start, end))));
+  });
+  const used = new Set(found.flatMap((one) => one?.rewrite ?? []));
+  return [...used].map((rewrite) => {
+    const mutation = compileMutation(request, {
+      op: "replaceWhere",
+      path: "config.mounts",
+      where: (_mount, index) => found[index]?.rewrite === rewrite,
+      valuesOf: (index) => ({ "image.image": found[index]?.image ?? "" }),
+    });
+    return { rewrite, mutations: [mutation] };
+  });
 }
 
 export interface PlannedRewrite {
@@ -59,14 +77,15 @@ export function planRewrites(
   }: { readonly method: string; readonly request: string; readonly message: Uint8Array },
   rewrites: readonly ImageRewrite[],
 ): PlannedRewrite[] {
-  return placesOf(method, message).flatMap(({ path, image }) => {
-    const found = image === "" ? undefined : rewriteImage(image, rewrites);
-    if (!found) return [];
-    const { rewrite, otherRegistry } = found;
-    const mutations = [compileMutation(request, { op: "set", path, value: found.image })];
-    if (method === "PullImage" && otherRegistry && !rewrite.keepCredentials) {
-      mutations.push(compileMutation(request, { op: "remove", path: "auth" }));
-    }
-    return [{ rewrite, mutations }];
-  });
+  const rewritten = (image: string) => (image === "" ? undefined : rewriteImage(image, rewrites));
+  const { path, image } = placeOf(method, message);
+  const volumes = method === "CreateContainer" ? planVolumes(request, message, rewritten) : [];
+  const found = rewritten(image);
+  if (!found) return volumes;
+  const { rewrite, otherRegistry } = found;
+  const mutations = [compileMutation(request, { op: "set", path, value: found.image })];
+  if (method === "PullImage" && otherRegistry && !rewrite.keepCredentials) {
+    mutations.push(compileMutation(request, { op: "remove", path: "auth" }));
+  }
+  return [{ rewrite, mutations }, ...volumes];
 }

@@ -38,8 +38,10 @@ function podReason(
   }
   const { namespace } = pod;
   if (namespaces && !namespaces.has(namespace)) return `the namespace is ${JSON.stringify(namespace)}`;
-  if (!namespaces && exempt.namespaces.has(namespace)) return `the namespace ${namespace} is exempt`;
-  if (exempt.staticPods && !includeStaticPods && pod.isStatic) return "static pods are exempt";
+  if (!pod.claimed) {
+    if (!namespaces && exempt.namespaces.has(namespace)) return `the namespace ${namespace} is exempt`;
+    if (exempt.staticPods && !includeStaticPods && pod.isStatic) return "static pods are exempt";
+  }
   if (runtimeHandlers && !runtimeHandlers.has(pod.runtimeHandler)) {
     return `the runtime handler is ${JSON.stringify(pod.runtimeHandler)}`;
   }
@@ -48,11 +50,6 @@ function podReason(
 
 function labelReason(selector: LabelSelector, pod: FactsOfPod): string | undefined {
   for (const requirement of selector) {
-    if (!pod.labelsComplete && !pod.labels.has(requirement.key)) {
-      throw new PolicyFailure(
-        `the pod has more labels than are kept of it, ${requirement.key} may be among them`,
-      );
-    }
     if (!meets(pod.labels, requirement)) return `the label ${requirement.key} is not as podSelector wants it`;
   }
   return undefined;

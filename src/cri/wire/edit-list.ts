@@ -155,11 +155,11 @@ export function editWhere(editor: MessageEditor, edit: WhereEdit): void {
   const message = editor.bytesFor(field.number);
   const verdict = (start: number, end: number, index: number): Verdict => {
     const item = message.subarray(start, end);
-    if (!where(item)) return undefined;
+    if (!where(item, index)) return undefined;
     const name = list.open ? `${prefix}${field.name}${elementLabel(field, message, start, end, index)}` : "";
     if (inner) {
       const one = new MessageEditor(item);
-      for (const target of inner) runInner(one, target, list, `${name}.`);
+      for (const target of inner(index)) runInner(one, target, list, `${name}.`);
       return one.finish();
     }
     const same = element !== undefined && isBytes(message, start, end, element);

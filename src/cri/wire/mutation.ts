@@ -18,8 +18,8 @@ export const mutationOps = ["set", "add", "remove", "removeWhere", "replaceWhere
  */
 export type MutationOp = (typeof mutationOps)[number];
 
-/** Whether an element is meant: a message's bytes, a string's UTF-8, or a number as it is on the wire. */
-export type ItemPredicate = (item: Uint8Array) => boolean;
+/** Whether an element is meant: a message's bytes, a string's UTF-8, or a number as it is on the wire; and its index. */
+export type ItemPredicate = (item: Uint8Array, index: number) => boolean;
 
 export interface MutationSpec {
   readonly op: MutationOp;
@@ -32,6 +32,8 @@ export interface MutationSpec {
   readonly value?: unknown;
   /** Several entries or fields below `path`, by key or name. Instead of `value`. */
   readonly values?: Readonly<Record<string, unknown>>;
+  /** For replaceWhere, instead of `values`: those of each element that is meant, by its index. */
+  readonly valuesOf?: (index: number) => Readonly<Record<string, unknown>>;
   /** For removeWhere and replaceWhere. */
   readonly where?: ItemPredicate;
 }

@@ -60,7 +60,7 @@ export type Target = At &
         readonly where: ItemPredicate;
         /** What takes its place; changes within it; or nothing. */
         readonly element: Buffer | undefined;
-        readonly inner: readonly Target[] | undefined;
+        readonly inner: ((index: number) => readonly Target[]) | undefined;
       }
   );
 
@@ -187,32 +187,36 @@ function valuesTargets(path: ResolvedPath, keep: boolean, values: readonly [stri
   );
 }
 
-function withWhere(path: ResolvedPath, { op, value, values, where }: MutationSpec): Target {
+function withWhere(path: ResolvedPath, spec: MutationSpec): Target {
+  const { op, value, values, valuesOf, where } = spec;
   const { field } = path.last;
   if (!where) throw pathError(path.text, `${op} needs to say where`);
   if (!field) throw pathError(path.text, `is not known: ${op} cannot tell its elements apart`);
   const target = { ...at(path), kind: "where" as const, field, where };
   if (op === "removeWhere") return { ...target, element: undefined, inner: undefined };
-  if (values === undefined) {
+  if (values === undefined && valuesOf === undefined) {
     return { ...target, element: encodeValue(field, value, path.text), inner: undefined };
   }
   const message = field.message ?? "";
-  const inner = Object.entries(values).flatMap(([name, one]) =>
-    targetsOf(resolvePath(message, name), { op: "set", path: name, value: one }),
-  );
-  return { ...target, element: undefined, inner };
+  const within = (given: Readonly<Record<string, unknown>>) =>
+    Object.entries(given).flatMap(([name, one]) =>
+      targetsOf(resolvePath(message, name), { op: "set", path: name, value: one }),
+    );
+  if (valuesOf) return { ...target, element: undefined, inner: (index) => within(valuesOf(index)) };
+  const same = within(values ?? {});
+  return { ...target, element: undefined, inner: () => same };
 }
 
 /** Everything about a mutation that is wrong whatever its value is. */
 export function checkShape(path: ResolvedPath, spec: MutationSpec): void {
-  const { op, value, values, where } = spec;
+  const { op, value, values, valuesOf, where } = spec;
   const { field, selector } = path.last;
   const fail = (why: string): never => {
     throw pathError(path.text, why);
   };
   const wantsValue = op === "set" || op === "add" || op === "replaceWhere";
   if (!wantsValue && (value !== undefined || values !== undefined)) fail(`${op} takes no value`);
-  if (wantsValue && (value === undefined) === (values === undefined))
+  if (wantsValue && valuesOf === undefined && (value === undefined) === (values === undefined))
     fail(`${op} needs value or values, one of them`);
   if (values !== undefined && !mappingOf(values)) fail("values must be a mapping");
   if (op === "removeWhere" || op === "replaceWhere") {

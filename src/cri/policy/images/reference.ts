@@ -19,10 +19,19 @@ export interface ImageReference {
 const DOCKER_HUB = "docker.io";
 const LIBRARY = "library/";
 const DEFAULT_TAG = "latest";
-// A reference has at most 255 characters of name, 128 of tag, and a digest.
-const MAX_LENGTH = 512;
+/** Names of the same registry: what serves Docker Hub's images has several, and its pulls work by each. */
+const HUB_NAMES: ReadonlySet<string> = new Set([
+  DOCKER_HUB,
+  "index.docker.io",
+  "registry-1.docker.io",
+  "registry.hub.docker.com",
+]);
+const DEFAULT_PORT = ":443";
+/** A registry has at most 253 characters, a repository 255, a tag 128 and a digest 135; with some room for ports. */
+export const MAX_REFERENCE = 1_024;
 
-const IMAGE_ID = /^(sha256:)?[0-9a-f]{64}$/;
+/** Runtimes take the beginning of a digest for the image on the node that has it: nothing called sha256 is ever pulled. */
+const IMAGE_ID = /^([0-9a-f]{64}|sha256:[0-9a-f]{1,64})$/;
 /** What people shorten ids to; a repository of that name would be a strange one. */
 const SHORT_ID = /^[0-9a-f]{12,63}$/;
 const REPOSITORY = /^[a-z0-9][a-z0-9._/-]*$/;
@@ -40,14 +49,21 @@ export function isRegistry(part: string): boolean {
   return /[.:]/.test(part) || part === "localhost" || part !== part.toLowerCase();
 }
 
+/** Hosts are the same in any case, and with the port that is meant without one. */
+export function plainRegistry(registry: string): string {
+  const host = registry.toLowerCase();
+  const plain = host.endsWith(DEFAULT_PORT) ? host.slice(0, -DEFAULT_PORT.length) : host;
+  return HUB_NAMES.has(plain) ? DOCKER_HUB : plain;
+}
+
 /** The registry and the rest of a name without tag and digest, both in full. */
 export function splitName(name: string): { readonly registry: string; readonly repository: string } {
   const slash = name.indexOf("/");
   const first = slash < 0 ? "" : name.slice(0, slash);
   if (!isRegistry(first)) return { registry: DOCKER_HUB, repository: inLibrary(name) };
   const repository = name.slice(slash + 1);
-  const hub = first === DOCKER_HUB || first === "index.docker.io";
-  return hub ? { registry: DOCKER_HUB, repository: inLibrary(repository) } : { registry: first, repository };
+  const registry = plainRegistry(first);
+  return { registry, repository: registry === DOCKER_HUB ? inLibrary(repository) : repository };
 }
 
 function inLibrary(repository: string): string {
@@ -65,7 +81,7 @@ export function cutReference(text: string): { readonly name: string; readonly be
 
 /** Undefined for an id, and for what is no reference. */
 export function parseImage(text: string): ImageReference | undefined {
-  if (text === "" || text.length > MAX_LENGTH || isImageId(text)) return undefined;
+  if (text === "" || text.length > MAX_REFERENCE || isImageId(text)) return undefined;
   const { name, behind } = cutReference(text);
   const { registry, repository } = splitName(name);
   if (!REGISTRY.test(registry) || !REPOSITORY.test(repository)) return undefined;

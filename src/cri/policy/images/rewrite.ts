@@ -1,5 +1,5 @@
 /** Names of images under another prefix: the registry that a node can reach in the place of the one that was written. */
-import { cutReference, isImageId, isRegistry, parseImage, splitName } from "./reference.ts";
+import { cutReference, isImageId, isRegistry, parseImage, plainRegistry, splitName } from "./reference.ts";
 
 export interface ImageRewrite {
   /** `docker.io`, or `docker.io/bitnami`: a registry and whole parts of a path. Without a slash at the end. */
@@ -29,6 +29,12 @@ function registryOf(prefix: string): string {
   return prefix.split("/", 1)[0] ?? "";
 }
 
+/** The prefix with its registry as names in full have it. */
+function plainPrefix(prefix: string): string {
+  const registry = registryOf(prefix);
+  return `${plainRegistry(registry)}${prefix.slice(registry.length)}`;
+}
+
 /**
  * The image by the first rewrite that has its prefix; undefined where none has, and for ids, which no registry has given.
  * Tag and digest stay as they are: a digest means the same content wherever it comes from.
@@ -38,9 +44,14 @@ export function rewriteImage(image: string, rewrites: readonly ImageRewrite[]): 
   const { name, behind } = cutReference(image);
   const { registry, repository } = splitName(name);
   const full = `${registry}/${repository}`;
-  const rewrite = rewrites.find(({ from }) => full === from || full.startsWith(`${from}/`));
+  const meant = (from: string) => full === from || full.startsWith(`${from}/`);
+  const rewrite = rewrites.find(({ from }) => meant(plainPrefix(from)));
   if (!rewrite) return undefined;
-  const changed = `${rewrite.to}${full.slice(rewrite.from.length)}`;
+  const changed = `${rewrite.to}${full.slice(plainPrefix(rewrite.from).length)}`;
   if (changed === full) return undefined;
-  return { image: `${changed}${behind}`, rewrite, otherRegistry: registryOf(rewrite.to) !== registry };
+  return {
+    image: `${changed}${behind}`,
+    rewrite,
+    otherRegistry: plainRegistry(registryOf(rewrite.to)) !== registry,
+  };
 }

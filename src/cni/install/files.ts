@@ -124,7 +124,7 @@ export async function planRemoval(files: Files, stateDir: string): Promise<Map<s
   let stays = false;
   for (const [path, sums] of conflistFirst) {
     const outcome = await lookAtRecorded(files, path, sums);
-    if (isConflist(path)) stays ||= outcome === "foreign";
+    if (outcome === "foreign" && isConflist(path)) stays ||= await namesUs(files, path);
     outcomes.set(path, stays && outcome === "removed" ? "needed" : outcome);
   }
   return outcomes;
@@ -141,6 +141,11 @@ export async function removeRecorded(files: Files, stateDir: string): Promise<Ma
   if (record.size > 0) await writeRecord(files, stateDir, record);
   else if (outcomes.size > 0) await files.unlink(recordPath(stateDir));
   return outcomes;
+}
+
+/** Whether the runtime would start the plugin because of this conflist. */
+async function namesUs(files: Files, path: string): Promise<boolean> {
+  return /"type"\s*:\s*"trivet"/.test((await readIfThere(files, path))?.toString("utf8") ?? "");
 }
 
 const isConflist = (path: string) => basename(path).endsWith(".conflist");

@@ -94,16 +94,28 @@ describe("files", () => {
     const files = world();
     await install(files);
     await files.unlink(wanted.path);
-    await files.create(wanted.path, Buffer.from("mine"), 0o644);
+    const mine = '{"plugins": [{"type": "trivet"}]}';
+    await files.create(wanted.path, Buffer.from(mine), 0o644);
     for (let time = 0; time < 2; time += 1) {
       expect([...(await removeRecorded(files, "/var/lib/trivet"))]).toEqual([
         [wanted.path, "foreign"],
         [program.path, "needed"],
       ]);
     }
-    expect(Buffer.from(await files.read(wanted.path)).toString()).toBe("mine");
+    expect(Buffer.from(await files.read(wanted.path)).toString()).toBe(mine);
     // The runtime goes on starting what that conflist names.
     expect(Buffer.from(await files.read(program.path)).toString()).toBe("elf");
+  });
+
+  test("are not kept for a conflist that names another plugin by now", async () => {
+    const files = world();
+    await install(files);
+    await files.unlink(wanted.path);
+    await files.create(wanted.path, Buffer.from('{"plugins": [{"type": "bridge"}]}'), 0o644);
+    expect([...(await removeRecorded(files, "/var/lib/trivet"))]).toEqual([
+      [wanted.path, "foreign"],
+      [program.path, "removed"],
+    ]);
   });
 
   test("are ours also when an upgrade was killed before it replaced them", async () => {

@@ -1,10 +1,11 @@
 /** `trivet uninstall cni`: takes away what `trivet install cni` wrote, and nothing that was changed since. */
 import type { Command } from "commander";
-import { type FileOutcome, planRemoval, removeRecorded } from "../../cni/install/files.ts";
+import type { FileOutcome } from "../../cni/install/files.ts";
 import { defaultStateDir } from "../../config/node.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
 import { openSystem, type System, withSystem } from "./context.ts";
+import { removeNetwork } from "./network-removal.ts";
 
 interface UninstallFlags {
   readonly stateDir: string;
@@ -27,10 +28,7 @@ export function defineUninstallCni(command: Command): void {
 
 async function runUninstall({ stateDir, dryRun }: UninstallFlags): Promise<void> {
   const system = { root: "/", stateDir, serviceManager: "none" } as const;
-  const act = async ({ files, journal }: System) => {
-    const outcomes = await (dryRun ? planRemoval : removeRecorded)(files, stateDir);
-    return { outcomes, restored: await journal.restore({ owner: "cni", dryRun }) };
-  };
+  const act = (on: System) => removeNetwork(on, { dryRun });
   const { outcomes, restored } = dryRun ? await act(await openSystem(system)) : await withSystem(system, act);
   const again = restored.filter(({ outcome }) => outcome === "restored").map(({ path }) => path);
   const rows = [...outcomes].map(([path, outcome]) => [

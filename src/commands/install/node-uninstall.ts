@@ -5,7 +5,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { ruleTable } from "../../cni/datapath/rule-table.ts";
-import { removeRecorded } from "../../cni/install/files.ts";
 import { TrivetError } from "../../errors.ts";
 import { createNft } from "../../host/nft.ts";
 import { createSyscalls } from "../../host/syscall.ts";
@@ -26,6 +25,7 @@ import {
 } from "./context.ts";
 import { findUsers, type Users } from "./in-use.ts";
 import { createKubeletDeps } from "./kubelet-deps.ts";
+import { removeNetwork } from "./network-removal.ts";
 import { policyDirectory, settingsPath } from "./node-settings.ts";
 
 interface UninstallFlags extends SystemFlags {
@@ -92,7 +92,7 @@ async function takeAway(system: System, flags: UninstallFlags, rows: Rows): Prom
   };
   await takeOutKubelet(system, flags, { rows, restore });
   await takeOutProxy(system, flags, { rows, restore });
-  await takeOutNetwork(system, flags, { rows, restore });
+  await takeOutNetwork(system, flags, rows);
   await restore("runtime");
   await takeOutData(system, flags, rows);
   if (dryRun) return;
@@ -176,15 +176,18 @@ async function takeOutProxy(system: System, flags: UninstallFlags, { rows, resto
   if (runs && !flags.dryRun) rows.push(["units", "service manager", await services.reloadDefinitions()]);
 }
 
-async function takeOutNetwork(
-  system: System,
-  flags: UninstallFlags,
-  { rows, restore }: Parts,
-): Promise<void> {
-  const { files, stateDir, root } = system;
-  if (!flags.dryRun) await removeRecorded(files, stateDir);
-  const restored = await restore("cni");
-  if (flags.dryRun || root !== "/" || restored.length === 0) return;
+async function takeOutNetwork(system: System, flags: UninstallFlags, rows: Rows): Promise<void> {
+  const { restored, needed } = await removeNetwork(system, flags);
+  rows.push(...restored.map((one) => ["cni", one.path, describe(one, flags.dryRun === true)]));
+  rows.push(...needed.map((path) => ["cni", path, "kept: the conflist that was changed names it"]));
+  if (flags.dryRun) return;
+  if (needed.length > 0) {
+    // What they start lies in the runtime.
+    const message =
+      "the conflist that was changed stays, and so do the plugin that it names and the runtime: put another one in its place, remove it or give --force, then run this again";
+    throw new TrivetError({ kind: "precondition", op: "uninstall.cni", subject: "conflist", message });
+  }
+  if (system.root !== "/" || restored.length === 0) return;
   await createNft(createSyscalls()).removeTable(ruleTable);
   rows.push(["cni", `nft table ${ruleTable}`, "removed"]);
 }

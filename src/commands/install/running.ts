@@ -1,5 +1,6 @@
 /** Which releases in /opt/trivet processes run, by the kernel's own word. Needs to see the node's processes. */
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readlink, realpath } from "node:fs/promises";
+import { listProcesses } from "../../host/processes.ts";
 import { runtimeRoot } from "../../install/runtime.ts";
 
 interface Running {
@@ -8,16 +9,19 @@ interface Running {
   readonly argv: readonly string[];
 }
 
+/** The root's own: a container or a user may have a program in a directory of that name too. */
 async function listRunning(): Promise<Running[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  // Where /opt is a link, as with ostree, the kernel names the place that it leads to.
+  const root = await realpath(runtimeRoot).catch(() => runtimeRoot);
+  const processes = await listProcesses();
   const found = await Promise.all(
-    pids.map(async (pid) => {
+    processes.map(async ({ pid, argv }) => {
       // A program that was removed since is named with " (deleted)" behind it.
       const program = await readlink(`/proc/${pid}/exe`).catch(() => "");
-      const release = program.startsWith(`${runtimeRoot}/`) ? program.split("/")[3] : undefined;
-      if (release === undefined) return undefined;
-      const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-      return { release, argv: command.split("\0") };
+      const release = program.startsWith(`${root}/`)
+        ? program.slice(root.length + 1).split("/")[0]
+        : undefined;
+      return release === undefined ? undefined : { release, argv };
     }),
   );
   return found.filter((one) => one !== undefined);

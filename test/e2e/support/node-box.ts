@@ -17,10 +17,13 @@ const systemctl = (directory: string) => `#!/bin/sh
 set -u
 echo "$*" >>${directory}/systemctl.log
 socket=/run/trivet/cri.sock
+home=$(readlink -f /opt/trivet)
 proxies() {
+  own=$(readlink /proc/self/ns/mnt)
   for process in /proc/[0-9]*; do
+    [ "$(readlink "$process/ns/mnt" 2>/dev/null)" = "$own" ] || continue
     case $(readlink "$process/exe" 2>/dev/null) in
-      /opt/trivet/*/bin/node) tr '\\0' ' ' <"$process/cmdline" | grep -q ' cri --config ' && echo "\${process#/proc/}" ;;
+      "$home"/*/bin/node) tr '\\0' ' ' <"$process/cmdline" | grep -q ' cri --config ' && echo "\${process#/proc/}" ;;
     esac
   done
 }

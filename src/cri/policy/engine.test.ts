@@ -254,6 +254,25 @@ describe("a mutation", () => {
     expect(config.envs).toEqual([{ key: "HTTP_PROXY", value: "http://old" }]);
   });
 
+  it("is given by variables, also by those that see others", () => {
+    const engine = engineOf({
+      p: `
+        methods: [CreateContainer]
+        variables:
+          - { name: read, expression: object.config.linux.resources.memory_limit_in_bytes }
+          - { name: twice, expression: variables.read * 2 }
+          - { name: same, expression: variables.twice + variables.read - variables.read }
+        matchConditions: [{ name: some, expression: variables.same > 0 }]
+        mutations:
+          - { op: set, path: config.linux.resources.memory_limit_in_bytes, valueExpression: variables.same }`,
+    });
+    const { outcomes } = decide(engine, "CreateContainer", createContainer);
+    expect(outcomes).toEqual([{ policy: "p", action: "mutated" }]);
+    expect(changed(engine, "CreateContainer", createContainer)).toMatchObject({
+      config: { linux: { resources: { memory_limit_in_bytes: 2048n } } },
+    });
+  });
+
   it("sees what those before it did, and conditions see it too", () => {
     const engine = engineOf({
       a: "methods: [CreateContainer]\nmutations: [{ op: set, path: config.working_dir, value: /a }]",

@@ -63,7 +63,8 @@ class Planner {
     const base = this.environment;
     const types = new Map<string, string>();
     const variables: NamedExpression[] = [];
-    let made: VariablesClass | undefined;
+    // One for all of them: a value is told by its class, also by the expressions of variables that see only those before.
+    const made = variablesClass(new Set(list.map(({ name }) => name)));
     for (const [index, { name, expression: source }] of list.entries()) {
       const path = `variables.${index}`;
       if (!/^[a-zA-Z_]\w*$/.test(name)) this.problem(`${path}.name`, `${name} is no name of a variable`);
@@ -72,7 +73,6 @@ class Planner {
       if (!expression) continue;
       variables.push({ name, expression });
       types.set(name, expression.type);
-      made = variablesClass([...types.keys()]);
       this.environment = base
         .clone()
         .registerType("Variables", { ctor: made, fields: Object.fromEntries(types) })
@@ -113,23 +113,25 @@ class Planner {
   }
 }
 
-/** A class with these fields, each read when it is asked for. */
-function variablesClass(names: readonly string[]): VariablesClass {
-  const made = class {
-    readonly read: (name: string) => unknown;
+/** A class with these fields, each read when it is asked for. It has nothing else that an expression could name. */
+function variablesClass(names: Iterable<string>): VariablesClass {
+  class Values {
+    readonly #read: (name: string) => unknown;
 
     constructor(read: (name: string) => unknown) {
-      this.read = read;
+      this.#read = read;
     }
-  };
-  for (const name of names) {
-    Object.defineProperty(made.prototype, name, {
-      get(this: { read(name: string): unknown }) {
-        return this.read(name);
-      },
-    });
+
+    static getter(name: string): PropertyDescriptor & ThisType<Values> {
+      return {
+        get() {
+          return this.#read(name);
+        },
+      };
+    }
   }
-  return made;
+  for (const name of names) Object.defineProperty(Values.prototype, name, Values.getter(name));
+  return Values;
 }
 
 export function planMethod(spec: PolicySpec, method: PlannedMethod, note: Note): MethodPlan {

@@ -24,6 +24,8 @@ export interface ReadLimits {
   readonly timeoutMs: number;
   /** Whether there is room for this many bytes more. */
   readonly reserve: (sizeBytes: number) => boolean;
+  /** Asked before the client is told to go on, from where it may no longer leave: false if nothing is begun any more. */
+  readonly mayGo: () => boolean;
 }
 
 /**
@@ -42,6 +44,7 @@ export async function readCall(socket: Socket, limits: ReadLimits): Promise<Inco
     if (request.stdinBytes > MAX_REQUEST_BYTES) return "size";
     if (!limits.reserve(text.length + request.stdinBytes)) return "busy";
     const { stdinBytes, ...call } = request;
+    if (!limits.mayGo()) return "busy";
     if (call.stdin) return { ...call, stdin: call.stdin };
     if (call.protocol === AGENT_PROTOCOL) socket.write(goAhead);
     const rest = await reader.upTo(stdinBytes + 1, (bytes) =>

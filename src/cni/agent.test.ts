@@ -292,6 +292,30 @@ describe("the agent", () => {
     await expect(start()).rejects.toMatchObject({ kind: "conflict" });
   });
 
+  test("stops only when those that it told to go on have had their answer", async () => {
+    const agent = await start();
+    const socket = connect({ path: socketPath });
+    const stdin = JSON.stringify(network);
+    const head = JSON.parse(request("ADD")) as object;
+    socket.write(`${JSON.stringify({ ...head, protocol: 2, stdin: undefined, stdinBytes: stdin.length })}\n`);
+    let told = "";
+    await new Promise<void>((resolve) => {
+      socket.on("data", (chunk) => {
+        told += chunk;
+        resolve();
+      });
+    });
+    expect(JSON.parse(told)).toMatchObject({ go: true });
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    const stopped = agent.stop({ timeoutMs: 60_000 });
+    // The stop has begun by the time that its name is gone.
+    await expect.poll(() => stat(socketPath).catch(() => undefined)).toBe(undefined);
+    socket.write(`${stdin}\n`);
+    await closed;
+    await stopped;
+    expect(told).toContain('"exitCode":0');
+  });
+
   test("stops by finishing what runs, and its successor goes on with the same state", async () => {
     const agent = await start();
     const adding = ask(request("ADD"));

@@ -96,19 +96,24 @@ interface Connections {
 function createConnections(work: Work): Connections {
   const slots = createCallSlots(MAX_AT_WORK);
   const held = createBudget(MAX_HELD_BYTES);
-  /** What they wait for: undefined as long as they have not sent a whole call. */
+  /** Those that were told to go on are waited for, also before their call is here: an ADD that was sent is not done elsewhere. */
   const open = new Map<Socket, Promise<void> | undefined>();
+  let isEnding = false;
   const serveOne = async (socket: Socket) => {
     const share = held.share();
+    const done = Promise.withResolvers<void>();
+    const mayGo = () => {
+      if (!isEnding) open.set(socket, done.promise);
+      return !isEnding;
+    };
     try {
-      const call = await readCall(socket, { timeoutMs: REQUEST_TIMEOUT_MS, reserve: share.reserve });
+      const { reserve } = share;
+      const call = await readCall(socket, { timeoutMs: REQUEST_TIMEOUT_MS, reserve, mayGo });
       if (typeof call === "string") {
         await finish(socket, encodeRefusal(call));
         return;
       }
-      const answering = answer({ ...work, slots, socket }, call);
-      open.set(socket, answering);
-      await answering;
+      await answer({ ...work, slots, socket }, call);
     } catch (error) {
       const failure = asTrivetError(error, "agent.request", "connection");
       if (failure.kind !== "cancelled")
@@ -116,6 +121,7 @@ function createConnections(work: Work): Connections {
       socket.destroy();
     } finally {
       share.giveBack();
+      done.resolve();
     }
   };
   const settled = async () => {
@@ -130,7 +136,8 @@ function createConnections(work: Work): Connections {
       void serveOne(socket);
     },
     async end(timeoutMs) {
-      for (const [socket, answering] of open) if (!answering) socket.destroy();
+      isEnding = true;
+      for (const [socket, done] of open) if (!done) socket.destroy();
       const atWork = settled();
       const inTime = await within(work.deps, PATIENT_SHARE * timeoutMs, atWork);
       for (const socket of open.keys()) socket.destroy();

@@ -39,19 +39,27 @@ export async function createDoctorDeps({
   const host = await findHost(root);
   const path = [process.env.PATH, SEARCH].filter(Boolean).join(delimiter);
   const reach = (asked: string) => (host.root === "/" ? asked : join(host.root, asked));
+  // What is said of a path is said of the host's.
+  const asOnHost = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: Error) => {
+      throw host.root === "/"
+        ? error
+        : new Error(error.message.replaceAll(`${host.root}/`, "/"), { cause: error });
+    });
   let holders: ReturnType<DoctorDeps["holders"]> | undefined;
   return {
     ...{ settings, given, files: rootedFiles(files, host.root), reach, isThisNode: host.pid !== undefined },
     exec: createExec(path, syscalls),
-    askCri: async (socket, options) => (await import("../../host/cri-identity.ts")).askCri(socket, options),
+    askCri: async (socket, options) =>
+      asOnHost((await import("../../host/cri-identity.ts")).askCri(socket, options)),
     askAdmin: async (socket, question, argument) =>
-      (await import("../../host/admin-socket.ts")).askAdmin(socket, question, argument ?? {}),
+      asOnHost((await import("../../host/admin-socket.ts")).askAdmin(socket, question, argument ?? {})),
     listProcesses: async () => (host.pid === undefined ? [] : listProcessesBeside(host.pid)),
     mountTable: async () =>
       host.pid === undefined ? "" : readFile(`/proc/${host.pid}/mountinfo`, "utf8").catch(() => ""),
     ...{ get, pluginStatus, isLiveSocket },
     readConfig: () => readConfig(config, reach),
-    quotaOf: (asked, type) => quotaOf(syscalls, reach(asked), type),
+    quotaOf: (asked, type) => asOnHost(quotaOf(syscalls, reach(asked), type)),
     holders() {
       holders ??= findSocketHolders().catch(() => new Map());
       return holders;

@@ -18,7 +18,9 @@ export async function gatherNetwork(
   const binDirs = given.binDir ? [settings.binDir] : (runtime?.binDirs ?? [settings.binDir]);
   const binDir = (await holding(deps, binDirs, "trivet")) ?? binDirs[0] ?? settings.binDir;
   const configurations = await readConfigurations(deps, confDir);
-  const elsewhere = confDir === usualConfDir ? new Map() : await readConfigurations(deps, usualConfDir);
+  // Where the runtime itself says that it looks elsewhere; a directory that was asked for is another matter.
+  const isUsual = given.confDir === true || confDir === usualConfDir;
+  const elsewhere = isUsual ? new Map() : await readConfigurations(deps, usualConfDir);
   const loopback = (await holding(deps, binDirs, "loopback")) ?? binDir;
   const loopbackKind = await lookAtPlugin(deps, `${loopback}/loopback`);
   const agent = await files.stat(settings.cniSocket).catch(() => undefined);

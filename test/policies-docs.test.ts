@@ -2,10 +2,13 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
+import { prepareTest, unknownPolicies } from "../src/cri/policy/cases/run.ts";
+import { caseFields, expectFields, readTestFile } from "../src/cri/policy/cases/schema.ts";
 import { variableFields } from "../src/cri/policy/cel/environment.ts";
 import { encodeRequest, explainCall, type GivenCall } from "../src/cri/policy/explain.ts";
 import { loadPolicies } from "../src/cri/policy/load.ts";
 import type { RuntimePolicy } from "../src/cri/policy/policy.ts";
+import type { PolicyProblem } from "../src/cri/policy/problem.ts";
 import { specFields, validationActions } from "../src/cri/policy/schema.ts";
 import {
   container,
@@ -19,7 +22,9 @@ import { mutationOps } from "../src/cri/wire/mutation.ts";
 
 const page = await readFile(new URL("../docs/policies.md", import.meta.url), "utf8");
 const blocks = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text ?? "");
-const policies = blocks.flatMap((text, index) => loadPolicies([{ file: `block ${index}`, text }]));
+const policyBlocks = blocks.filter((text) => text.includes("kind: RuntimePolicy\n"));
+const testBlocks = blocks.filter((text) => text.includes("kind: RuntimePolicyTest"));
+const policies = policyBlocks.flatMap((text, index) => loadPolicies([{ file: `block ${index}`, text }]));
 
 function only(name: string): RuntimePolicy[] {
   const found = policies.filter((policy) => policy.name === name);
@@ -47,7 +52,7 @@ describe("docs/policies.md", () => {
   });
 
   it("has an example of every field of spec, every operation and every action", () => {
-    const shown = blocks.flatMap((text) =>
+    const shown = policyBlocks.flatMap((text) =>
       parseAllDocuments(text).map((document) => (document.toJS() as { spec: Record<string, unknown> }).spec),
     );
     expect([...new Set(shown.flatMap(Object.keys))].sort()).toEqual([...specFields].sort());
@@ -58,6 +63,30 @@ describe("docs/policies.md", () => {
 
   it.each([...variableFields, ...mutationOps, "object", "variables", "item"])("names %s", (name) => {
     expect(page).toMatch(new RegExp(`^\\|[^|]*\`${name.replace(".", "\\.")}\``, "m"));
+  });
+});
+
+describe("the tests in docs/policies.md", () => {
+  const problems: PolicyProblem[] = [];
+  const tests = testBlocks.flatMap((text) => readTestFile({ file: "docs", text }, problems));
+  problems.push(...tests.flatMap((test) => unknownPolicies(test, policies)));
+  const cases = tests.flatMap((test) => prepareTest(test, problems));
+
+  it("are in order, and show every field", () => {
+    expect(problems).toEqual([]);
+    const shown = tests.flatMap(({ document }) => document.spec.cases);
+    expect([...new Set(shown.flatMap(Object.keys))].sort()).toEqual([...caseFields].sort());
+    const expected = shown.flatMap(({ expect: fields }) => Object.keys(fields));
+    expect([...new Set(expected)].sort()).toEqual([...expectFields].sort());
+    for (const field of [...caseFields, ...expectFields]) {
+      expect(page, field).toMatch(new RegExp(`^\\|[^|]*\`${field}\``, "m"));
+    }
+  });
+
+  it("pass", () => {
+    const named = policies.filter(({ name }) => ["proxy-environment", "no-shell-in-payments"].includes(name));
+    expect(cases.length).toBeGreaterThan(1);
+    for (const one of cases) expect(one.run(named)).toEqual({ name: one.name, differences: [] });
   });
 });
 

@@ -46,7 +46,7 @@ export function explanationText(subject: Subject, { policies, decision }: Explan
     ),
   );
   const fate = denied
-    ? paint(printable(`refused: denied by policy ${denied.policy}: ${denied.message}`), "red", look)
+    ? paint(printable(`is refused: denied by policy ${denied.policy}: ${denied.message}`), "red", look)
     : message
       ? "goes to the runtime with these changes"
       : "goes to the runtime as it is";

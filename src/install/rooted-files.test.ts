@@ -41,7 +41,14 @@ test("links in a circle are refused", async () => {
   await expect(rooted.read("/loop")).rejects.toThrow("ELOOP");
 });
 
-test("of / it is the files themselves", () => {
-  const files = createFakeFiles();
-  expect(rootedFiles(files, "/")).toBe(files);
+test("of / it is the files themselves, and a directory behind a link can be synced", async () => {
+  const files = createFakeFiles({ directories: ["/var/opt"] });
+  await files.symlink("var/opt", "/opt");
+  const rooted = rootedFiles(files, "/");
+  expect((await rooted.stat("/opt")).kind).toBe("symlink");
+  expect(await rooted.realPath("/opt")).toBe("/var/opt");
+  const synced: string[] = [];
+  files.onEffect = (op, path) => void (op === "file.sync" && synced.push(path));
+  await rooted.sync("/opt");
+  expect(new Set(synced)).toEqual(new Set(["/var/opt"]));
 });

@@ -10,20 +10,24 @@ import { ifThere } from "./state.ts";
 
 const MAX_LINKS = 40;
 
-/** `files` as it would be after chroot(2) to `root`. Of `/` it is `files` itself. */
+/**
+ * `files` as it would be after chroot(2) to `root`. Also of `/` itself: there it is `files`, but for a directory that is reached by a link,
+ * as /opt is with ostree, which can be synced too.
+ */
 export function rootedFiles(files: Files, root: string): Files {
-  if (root === "/") return files;
+  const isOwn = root === "/";
   // The root itself may be named by a link, as /proc/PID/root is, and not every effect follows one.
   const unlinked = (path: string) => (path === root ? `${root}/.` : path);
-  const real = async (path: string) => unlinked(await resolveWithin(files, root, path));
+  const within = async (path: string) => unlinked(await resolveWithin(files, root, path));
+  const real = async (path: string) => (isOwn ? path : within(path));
   const named = async (path: string) =>
-    unlinked(join(await resolveWithin(files, root, dirname(path)), basename(path)));
+    isOwn ? path : unlinked(join(await resolveWithin(files, root, dirname(path)), basename(path)));
   const outside = (path: string) => join("/", path.slice(root.length));
   return {
     read: async (path) => files.read(await real(path)),
     create: async (path, data, mode) => files.create(await named(path), data, mode),
     open: async (path) => files.open(await named(path)),
-    sync: async (path) => files.sync(await real(path)),
+    sync: async (path) => files.sync(isOwn ? await files.realPath(path) : await real(path)),
     mkdir: async (path, mode) => files.mkdir(await named(path), mode),
     rename: async (from, to) => files.rename(await named(from), await named(to)),
     link: async (existing, name) => files.link(await named(existing), await named(name)),
@@ -31,7 +35,7 @@ export function rootedFiles(files: Files, root: string): Files {
     rmdir: async (path) => files.rmdir(await named(path)),
     list: async (path) => files.list(await real(path)),
     stat: async (path) => files.stat(await named(path)),
-    realPath: async (path) => outside(await real(path)),
+    realPath: async (path) => (isOwn ? files.realPath(path) : outside(await real(path))),
     setMode: async (path, mode) => files.setMode(await real(path), mode),
     setOwner: async (path, uid, gid) => files.setOwner(await named(path), uid, gid),
     setGroup: async (path, gid) => files.setGroup(await named(path), gid),

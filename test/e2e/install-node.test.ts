@@ -12,7 +12,9 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -96,18 +98,22 @@ const rows = (stdout: string) =>
     .slice(1);
 const outcomeOf = (stdout: string, what: string) => rows(stdout).find(([, path]) => path === what)?.[2];
 
-/** The versions of the proxies that run; one that lets its last calls end is one of them. */
+/** The versions of the node's proxies that run; one that lets its last calls end is one of them. */
 function runningVersions(): string[] {
+  const namespace = readlinkSync(`/proc/${box.pid}/ns/mnt`);
   const programs = readdirSync("/proc").flatMap((pid) => {
     try {
       const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      const isProxy = command.includes("cri") && !command.includes("reload");
+      const isHere = readlinkSync(`/proc/${pid}/ns/mnt`) === namespace;
+      const isProxy = isHere && command.includes("cri") && !command.includes("reload");
       return isProxy ? [readlinkSync(`/proc/${pid}/exe`)] : [];
     } catch {
       return [];
     }
   });
-  return programs.flatMap((program) => /^\/opt\/trivet\/([^/]+)\//.exec(program)?.[1] ?? []);
+  return programs.flatMap(
+    (program) => /^\/(?:opt\/trivet|var\/lib\/elsewhere\/0)\/([^/]+)\//.exec(program)?.[1] ?? [],
+  );
 }
 
 /** Waits for the old one's end: it may have calls for a moment yet. */
@@ -294,6 +300,25 @@ test("what was edited is named and kept, until force is used", async () => {
   expect(readFileSync(unit, "utf8")).not.toContain("# mine");
 });
 
+test("as long as a conflist that was edited names the plugin, the plugin and its runtime stay", async () => {
+  const written = readFileSync(box.at(conflist), "utf8");
+  writeFileSync(box.at(conflist), `${written.trimEnd()} \n`);
+  const there = ["opt/cni/bin/trivet", "opt/trivet/current"].map((path) => box.at(path));
+  for (const argv of [
+    ["uninstall", "cni"],
+    ["uninstall", "--service-manager", "systemd"],
+  ]) {
+    const { status, stdout } = await trivet(...argv);
+    expect([status, stdout]).toEqual([
+      1,
+      expect.stringContaining("kept: the conflist that was changed names"),
+    ]);
+    expect(there.map((path) => existsSync(path))).toEqual([true, true]);
+  }
+  writeFileSync(box.at(conflist), written);
+  expect((await install("1.0.0")).status).toBe(0);
+});
+
 test("uninstalling stops the proxy, restores every file that was touched, and proves it", async () => {
   box.told();
   const { status, stdout, stderr } = await trivet("uninstall", "--service-manager", "systemd");
@@ -339,4 +364,32 @@ test("from a pod that does not see the node nothing is installed", async () => {
   const argv = ["install", "--from-pod", "--host-pid", String(process.pid), "--subnet", subnet];
   const { status, stderr } = await box.runOutside([join(bundle("1.0.0"), "bin/trivet"), ...argv]);
   expect([status, stderr]).toEqual([1, expect.stringContaining("hostPID")]);
+});
+
+test("where directories are links, as with ostree, it is installed behind them, and it is seen which release runs", async () => {
+  const links = ["opt/trivet", "opt/cni/bin", "etc/cni/net.d"];
+  renameSync(box.at("etc/cni/net.d"), box.at("etc/cni/kept"));
+  mkdirSync(box.at("opt/cni"));
+  for (const [index, link] of links.entries()) {
+    mkdirSync(box.at(`var/lib/elsewhere/${index}`), { recursive: true });
+    symlinkSync(`/var/lib/elsewhere/${index}`, box.at(link));
+  }
+  const linked = await box.disk();
+  for (const version of ["1.0.0", "1.1.0"]) {
+    const { status, stdout, stderr } = await install(version);
+    expect(status, stdout + stderr).toBe(0);
+    box.told();
+    const again = await install(version);
+    expect([again.status, again.stdout]).toEqual([0, expect.stringContaining("nothing was to be done\n")]);
+    expect(box.told()).not.toContain("reload trivet-cri.service");
+  }
+  // A version whose proxy does not start: it can be told that the one before serves.
+  const { status, stdout } = await install("1.2.0");
+  expect([status, stdout]).toEqual([1, expect.stringContaining("back to 1.1.0")]);
+  const removed = await trivet("uninstall", "--service-manager", "systemd");
+  expect(removed.status, removed.stdout + removed.stderr).toBe(0);
+  expect(await box.disk()).toEqual(linked);
+  for (const path of [...links, "opt/cni", "var/lib/elsewhere"]) rmSync(box.at(path), { recursive: true });
+  renameSync(box.at("etc/cni/kept"), box.at("etc/cni/net.d"));
+  expect(await box.disk()).toEqual(before);
 });

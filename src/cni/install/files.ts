@@ -40,7 +40,10 @@ export async function lookAtFile(files: Files, { path, bytes, mode }: WantedFile
 export async function putFile(files: Files, wanted: WantedFile): Promise<FileOutcome> {
   const outcome = await lookAtFile(files, wanted);
   if (outcome === "unchanged") return outcome;
-  await ensureDirectory(files, dirname(wanted.path), 0o755);
+  // It may be a link to a directory, which is none to be made.
+  const directory = dirname(wanted.path);
+  if ((await nullIfAbsent(files.realPath(directory))) === undefined)
+    await ensureDirectory(files, directory, 0o755);
   await replaceFile(files, wanted.path, wanted.bytes, wanted.mode);
   return outcome;
 }

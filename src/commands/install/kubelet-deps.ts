@@ -11,6 +11,7 @@ import { listProcesses } from "../../host/processes.ts";
 import { createSyscalls } from "../../host/syscall.ts";
 import type { NodeDeps } from "../../install/kubelet/deps.ts";
 import { awaitGuard } from "../../install/kubelet/guard.ts";
+import { rootedFiles } from "../../install/rooted-files.ts";
 
 /** Of a service manager the PATH may be short. */
 const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin";
@@ -23,7 +24,7 @@ export function createKubeletDeps(stateDir: string, tell: (line: string) => void
   const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH, syscalls);
   return {
     ...{ stateDir, tell, exec, listProcesses, askCri, getStatus },
-    files: createFiles(syscalls),
+    files: rootedFiles(createFiles(syscalls), "/"),
     clock: createClock(),
     sockets: createProcessSockets(syscalls),
     startDetached: createStartDetached(exec, `trivet-kubelet-guard-${process.pid}`),

@@ -33,7 +33,8 @@ export class RequestFields implements FieldSink {
   }
 
   field(name: string, value: string): void {
-    if (name === ":path") this.path = value;
+    // Two of them are malformed, and match no method: what is decided on must be what the runtime goes by.
+    if (name === ":path") this.path = this.path === "" ? value : `${this.path} ${value}`;
     else if (name === "grpc-encoding") this.encoding = value;
     else if (name === "grpc-timeout") this.timeoutMs = parseTimeout(value);
     else this.hasLength = true;

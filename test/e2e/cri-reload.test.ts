@@ -263,7 +263,7 @@ describe("a process that cannot serve", () => {
     const asked = reload().catch((error: Error) => error);
     while (!(await logLines()).some(({ message }) => message === "reloading")) await sleep(1);
     process.kill(daemon.pid ?? 0, "SIGTERM");
-    await asked;
+    expect(await asked).toMatchObject({ message: expect.stringContaining("was told to end") });
     await expect.poll(proxies, { timeout: 10_000 }).toEqual([]);
     await sleep(1_000); // a shell that starts one is no proxy yet
     expect(await proxies()).toEqual([]);

@@ -81,7 +81,8 @@ export class ReloadService implements ControlMethods {
       const { pid, version } = result.successor;
       return { from: { pid: process.pid, version: this.#options.version }, to: { pid, version } };
     }
-    const message = `the reload failed, and process ${process.pid} goes on serving: ${result.reason}`;
+    const goesOn = this.#stopping ? "was told to end" : "goes on serving";
+    const message = `the reload failed, and process ${process.pid} ${goesOn}: ${result.reason}`;
     throw new TrivetError({ kind: "unavailable", op: "cri.reload", subject: "successor", message });
   }
 

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { silentLog } from "../observe/log.ts";
 import {
@@ -51,6 +53,23 @@ describe("a directory of policies", () => {
   it("with files that cannot be read is refused with the name of each", async () => {
     for (const name of ["a.yaml", "b.yaml"]) await mkdir(join(directory, name));
     await expect(readPolicyDirectory(directory)).rejects.toThrow(/a\.yaml: EISDIR\n.*b\.yaml: EISDIR/);
+  });
+
+  it("with a file that is no text is refused with its name, and nobody waits for it", async () => {
+    await promisify(execFile)("mkfifo", [join(directory, "a.yaml")]);
+    await symlink("/dev/zero", join(directory, "b.yaml"));
+    await writeFile(join(directory, "c.yaml"), Buffer.from(policy("caf\u00e9"), "latin1"));
+    await writeFile(join(directory, "d.yaml"), Buffer.alloc(5 << 20, "#"));
+    const message = await readPolicyDirectory(directory).then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    expect(message.split("\n").slice(1)).toEqual([
+      expect.stringMatching(/a\.yaml: is no plain file/),
+      expect.stringMatching(/b\.yaml: is no plain file/),
+      expect.stringMatching(/c\.yaml: is not in UTF-8/),
+      expect.stringMatching(/d\.yaml: is larger than 4194304 bytes/),
+    ]);
   });
 
   it("that is not there is refused: a node without its policies is not what was asked for", async () => {
@@ -198,6 +217,33 @@ describe("a watch of a directory", () => {
     } finally {
       watch.close();
     }
+  });
+
+  it("waits for nobody who writes all the time, and for no file that does not count", async () => {
+    let changes = 0;
+    const watch = watchDirectory({
+      directory,
+      wanted: /^a$/,
+      onChange: () => {
+        changes += 1;
+      },
+      onError: (error) => {
+        throw error;
+      },
+      settleMs: 200,
+      pollMs: 60_000,
+    });
+    let written = 0;
+    const writer = setInterval(() => void writeFile(join(directory, "a"), `${written++}`), 50);
+    const other = setInterval(() => void writeFile(join(directory, "b"), `${written++}`), 50);
+    try {
+      await vi.waitFor(() => expect(changes).toBeGreaterThan(0), { timeout: 10_000 });
+    } finally {
+      clearInterval(writer);
+    }
+    await vi.waitFor(() => expect(changes).toBeGreaterThan(1), { timeout: 10_000 });
+    clearInterval(other);
+    watch.close();
   });
 
   it("of one that is not there says so once, and finds it when it comes", async () => {

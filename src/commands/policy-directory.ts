@@ -2,7 +2,7 @@
  * The policy files of a directory, and the engine that they are in force in: read at the start, and again whenever the
  * directory changes or somebody asks. All or nothing: where one file is bad, the last good set stays, and says so loudly.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PodIndex } from "../cri/pods/pod-index.ts";
 import { createPolicyEngine, type PolicyEngine } from "../cri/policy/engine.ts";
@@ -13,13 +13,30 @@ import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "../host/errno.ts";
 import type { Log } from "../observe/log.ts";
 import { readPolicyCache, writePolicyCache } from "./policy-cache.ts";
+import { readPolicyFile, stampOf } from "./policy-file.ts";
 import { watchDirectory } from "./policy-watch.ts";
 
 /** What the policy files of a directory are called; hidden ones are left alone, and so are the tests beside them. */
 export const policyFileName: RegExp = /^[^.].*(?<!\.test)\.ya?ml$/;
 
-/** The files in the order of their names. An unreadable directory or file is an error of kind `invalid`. */
+/** Somebody who changes files all the time gets what is read last. */
+const MAX_READS = 3;
+
+/**
+ * The files in the order of their names, as they were at one time: a set that is half of before and half of after a change
+ * was never meant. An unreadable directory or file is an error of kind `invalid`.
+ */
 export async function readPolicySources(directory: string): Promise<PolicySource[]> {
+  for (let reads = 1; ; reads += 1) {
+    const { sources, stamps } = await readOnce(directory);
+    const now = await Promise.all(sources.map(({ file }) => stampOf(join(directory, file))));
+    if (reads === MAX_READS || stamps.every((stamp, index) => stamp === now[index])) return sources;
+  }
+}
+
+async function readOnce(
+  directory: string,
+): Promise<{ readonly sources: PolicySource[]; readonly stamps: string[] }> {
   const problems: string[] = [];
   const note = (error: unknown, path: string) => {
     problems.push(fromNodeError(error, "policy.read", path).message);
@@ -29,12 +46,15 @@ export async function readPolicySources(directory: string): Promise<PolicySource
     return [];
   });
   const sources: PolicySource[] = [];
+  const stamps: string[] = [];
   for (const file of names.filter((name) => policyFileName.test(name)).sort()) {
     const path = join(directory, file);
-    const text = await readFile(path, "utf8").catch((error: unknown) => note(error, path));
-    if (text !== undefined) sources.push({ file, text });
+    const read = await readPolicyFile(path).catch((error: unknown) => note(error, path));
+    if (!read) continue;
+    sources.push({ file, text: read.text });
+    stamps.push(read.stamp);
   }
-  if (problems.length === 0) return sources;
+  if (problems.length === 0) return { sources, stamps };
   throw new TrivetError({
     kind: "invalid",
     op: "policy.read",

@@ -21,6 +21,10 @@ export interface DirectoryWatch {
 // An editor writes, renames and removes; a ConfigMap swaps a link and removes the old tree.
 const SETTLE_MS = 200;
 const POLL_MS = 5_000;
+/** Somebody who writes all the time must not keep a change from being seen. */
+const MAX_SETTLE_MS = 2_000;
+/** A ConfigMap's files stay as they are while the link `..data` that they go by is put elsewhere. */
+const CONFIG_MAP_LINK = "..";
 
 /** What the files look like from outside: enough to see that one has changed. */
 async function fingerprint(directory: string, wanted: RegExp): Promise<string> {
@@ -46,15 +50,27 @@ export function watchDirectory(options: DirectoryWatch): { close(): void } {
   let last: string | undefined;
   let closed = false;
 
+  let waitsSince: number | undefined;
   const soon = () => {
+    const now = performance.now();
+    waitsSince ??= now;
     clearTimeout(timer);
-    timer = setTimeout(onChange, settleMs);
+    timer = setTimeout(
+      () => {
+        waitsSince = undefined;
+        onChange();
+      },
+      Math.max(0, Math.min(settleMs, waitsSince + MAX_SETTLE_MS - now)),
+    );
     timer.unref();
+  };
+  const noted = (_event: string, name: string | null) => {
+    if (name === null || wanted.test(name) || name.startsWith(CONFIG_MAP_LINK)) soon();
   };
   const listen = () => {
     watcher?.close();
     try {
-      watcher = watch(directory, { persistent: false }, soon);
+      watcher = watch(directory, { persistent: false }, noted);
       watcher.on("error", fail);
     } catch (error) {
       fail(error);

@@ -115,6 +115,21 @@ describe("a call through the proxy", () => {
     expect(observe([], "MethodOfTomorrow").deny).toBeUndefined();
   });
 
+  it("of the API before v1 is no way around a policy about its method", () => {
+    const path = (service: string, method: string) => `/runtime.v1alpha2.${service}/${method}`;
+    const calls = createCalls({
+      policies: createPolicyEngine({ policies: [refuse] }),
+      record: () => undefined,
+      nowMs: () => 0,
+    });
+    const plan = (to: string) => calls.onRequest({ streamId: 1, path: to, connectionId: 1 });
+    expect(plan(path("RuntimeService", "Exec"))).toMatchObject({ hold: false, deny: { status: 12 } });
+    expect(plan(path("RuntimeService", "Version")).deny).toBeUndefined();
+    const none = createCalls({ record: () => undefined, nowMs: () => 0 });
+    const exec = { streamId: 1, path: path("RuntimeService", "Exec"), connectionId: 1 };
+    expect(none.onRequest(exec).deny).toBeUndefined();
+  });
+
   it("is refused in the name of the policy", async () => {
     const container = { containerId: "c1", name: "main", image: "nginx", pod: { ...pod, sandboxId: "s1" } };
     const pods = { sandbox: () => undefined, container: () => undefined, lookup: async () => container };

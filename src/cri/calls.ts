@@ -21,7 +21,10 @@ export interface CallsOptions extends CallWatchOptions {
 }
 
 const CRI_PATH = /^\/runtime\.v1\.(?:RuntimeService|ImageService)\/(\w{1,128})$/;
+/** The API before v1, which containerd serves up to 1.7: the same methods, with the same fields. */
+const OLD_PATH = /^\/runtime\.v1alpha2\.(?:RuntimeService|ImageService)\/(\w+)$/;
 const PERMISSION_DENIED = 7;
+const UNIMPLEMENTED = 12;
 
 /** Of a path in records and messages: a client may make one as long as a header block. */
 const MAX_PATH_LENGTH = 512;
@@ -36,6 +39,14 @@ function denyUnknown(method: string): Denial {
   return { status: PERMISSION_DENIED, message };
 }
 
+/** A way around the policies otherwise. Clients take UNIMPLEMENTED for a runtime that has v1 alone. */
+function denyOld(path: string, policies: PolicyEngine | undefined): Denial | undefined {
+  const method = OLD_PATH.exec(path)?.[1];
+  if (method === undefined || policies?.holds(method) !== true) return undefined;
+  const message = `there are policies about ${method}, which are for CRI v1: use runtime.v1 in the place of runtime.v1alpha2`;
+  return { status: UNIMPLEMENTED, message };
+}
+
 export function createCalls({ policies, unknownMethods = "allow", ...options }: CallsOptions): TapHooks {
   const watch: CallWatch = createCallWatch(options);
   return {
@@ -47,6 +58,8 @@ export function createCalls({ policies, unknownMethods = "allow", ...options }: 
       if (unknownMethods === "deny" && !describedMethod(method)) {
         return { hold: false, call, deny: denyUnknown(method) };
       }
+      const old = denyOld(start.path, policies);
+      if (old) return { hold: false, call, deny: old };
       return { ...wanted, hold: wanted.hold || held, call };
     },
   };

@@ -40,6 +40,7 @@ class ConfiguredPod implements FactsOfPod {
   readonly claimed: boolean;
   readonly #handler: string | undefined;
   readonly #reader: MessageReader;
+  #namespace: string | undefined;
   #labels: ReadonlyMap<string, string> | undefined;
   #annotations: ReadonlyMap<string, string> | undefined;
 
@@ -55,7 +56,8 @@ class ConfiguredPod implements FactsOfPod {
   }
 
   get namespace(): string {
-    return this.#reader.text([config.metadata, metadata.namespace]);
+    this.#namespace ??= this.#reader.text([config.metadata, metadata.namespace]);
+    return this.#namespace;
   }
 
   get name(): string {

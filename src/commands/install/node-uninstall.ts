@@ -27,6 +27,7 @@ import { findUsers, type Users } from "./in-use.ts";
 import { createKubeletDeps } from "./kubelet-deps.ts";
 import { removeNetwork } from "./network-removal.ts";
 import { policyDirectory, settingsPath } from "./node-settings.ts";
+import { removeOwnDirectories } from "./own-directories.ts";
 
 interface UninstallFlags extends SystemFlags {
   readonly force?: boolean;
@@ -95,6 +96,8 @@ async function takeAway(system: System, flags: UninstallFlags, rows: Rows): Prom
   await takeOutNetwork(system, flags, rows);
   await restore("runtime");
   await takeOutData(system, flags, rows);
+  const own = await removeOwnDirectories(system.files, dryRun === true);
+  rows.push(...own.map(({ path, outcome }) => ["", path, outcome]));
   if (dryRun) return;
   // Sockets and leases of nobody: the next boot would take them away as well.
   if (users && usesOf(users).length === 0) await ifThere(system.files.removeTree("/run/trivet"));

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -71,6 +72,24 @@ describe("listenUnix", () => {
       message: expect.stringContaining("not a socket"),
     });
     expect(await readdir(directory)).toEqual(["a.sock"]);
+  });
+
+  test("is its owner's alone from the first moment on, whatever the umask", async () => {
+    const before = process.umask(0);
+    try {
+      const server = createServer();
+      let mode = 0;
+      server.once("listening", () => {
+        mode = statSync(privateSocketPath(path)).mode & 0o777;
+      });
+      await listenUnix(server, path, { mode: 0o660 });
+      servers.push(server);
+      expect(mode & 0o077).toBe(0);
+      expect((await stat(path)).mode & 0o777).toBe(0o660);
+      expect(process.umask()).toBe(0);
+    } finally {
+      process.umask(before);
+    }
   });
 
   test("has a private name of its own for each of several paths with long names", () => {

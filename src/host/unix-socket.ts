@@ -11,6 +11,8 @@ import { fromNodeError } from "./errno.ts";
 
 const SOCKET_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
+/** The bits of everybody but the owner. */
+const OTHERS = 0o077;
 /** S_ISGID of a directory: what is made in it has its group. */
 const SET_GROUP = 0o2000;
 const PROBE_TIMEOUT_MS = 1_000;
@@ -175,10 +177,16 @@ export async function bindPrivately(
     await unlink(own).catch(() => undefined); // left by a process that had our pid
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(own, () => {
-        server.off("error", reject);
-        resolve();
-      });
+      // It is bound before `listen` returns: there is no moment at which others could connect, under any umask.
+      const umask = process.umask(OTHERS);
+      try {
+        server.listen(own, () => {
+          server.off("error", reject);
+          resolve();
+        });
+      } finally {
+        process.umask(umask);
+      }
     });
     await restrictSocket(own, access);
     return own;

@@ -112,6 +112,18 @@ it.each([
   await expect(client().ask("ListPodSandbox", Buffer.alloc(0))).rejects.toMatchObject({ kind });
 });
 
+it.each([
+  ["ends before its message does", [0, 0, 0, 0, 9, 1]],
+  ["goes on behind its message", [0, 0, 0, 0, 1, 1, 1]],
+])("takes no answer that %s for one", async (_, bytes) => {
+  await serve((stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.end(Buffer.from(bytes));
+  });
+  await expect(client().ask("ListContainers", Buffer.alloc(0))).rejects.toMatchObject({ kind: "decode" });
+});
+
 it("gives up at its deadline", async () => {
   await serve(() => undefined);
   await expect(client(30).ask("ListPodSandbox", Buffer.alloc(0))).rejects.toMatchObject({ kind: "deadline" });

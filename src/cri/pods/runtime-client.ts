@@ -130,11 +130,20 @@ function finish(stream: ClientHttp2Stream, question: Question): Promise<Uint8Arr
       const status = String(headers["grpc-status"] ?? "");
       const framed = Buffer.concat(chunks);
       if (status !== "0") reject(fail("unavailable", status ? `status ${status}` : "the connection broke"));
-      else if (framed.length < PREFIX_BYTES || framed[0] !== 0) reject(fail("decode", "no plain message"));
+      else if (!isPlainMessage(framed)) reject(fail("decode", "no plain message"));
       else resolve(framed.subarray(PREFIX_BYTES));
     });
     const prefix = Buffer.alloc(PREFIX_BYTES);
     prefix.writeUInt32BE(question.request.length, 1);
     stream.end(Buffer.concat([prefix, question.request]));
   });
+}
+
+/** Whether this is one message, not compressed, and all of it: half an answer must not be taken for "no such container". */
+function isPlainMessage(framed: Buffer): boolean {
+  return (
+    framed.length >= PREFIX_BYTES &&
+    framed[0] === 0 &&
+    framed.readUInt32BE(1) === framed.length - PREFIX_BYTES
+  );
 }

@@ -160,7 +160,7 @@ describe("looking up an id", () => {
 
   it("refuses more than so many questions at once", async () => {
     const pods = createPodIndex({ ask: () => new Promise(() => undefined) });
-    for (let id = 0; id < 64; id += 1) void pods.lookup("sandbox", `s${id}`);
+    for (let id = 0; id < 512; id += 1) void pods.lookup("sandbox", `s${id}`);
     await expect(pods.lookup("sandbox", "one-too-many")).rejects.toMatchObject({ kind: "exhausted" });
   });
 });

@@ -61,8 +61,11 @@ const MAX_WEIGHT = 16 << 20;
 /** Ids that are waited for in lists, and in how many lists each: one that is in none of them is gone. */
 const MAX_UNKNOWN = 256;
 const LISTS_PER_UNKNOWN = 3;
-/** Questions at once: a client that makes ids up must not make us a burden for the runtime. */
-const MAX_QUESTIONS = 64;
+/**
+ * Questions at once: a client that makes ids up must not make us a burden for the runtime. After a restart each probe of a full
+ * node asks for its own container, though, and one that is refused here is a probe that fails.
+ */
+const MAX_QUESTIONS = 512;
 
 const NOTHING = { request: false, response: false };
 const BOTH = { request: true, response: true };

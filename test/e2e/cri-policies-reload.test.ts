@@ -83,33 +83,15 @@ spec:
     };
     await writeFile(request, JSON.stringify({ config }));
     const about = ["--method", "CreateContainer", "--pod", "web/x", "--container", "main"];
-    const test = join(world.paths.policies, "told.test.yaml");
-    await writeFile(
-      test,
-      `apiVersion: trivet.dev/v1alpha1
-kind: RuntimePolicyTest
-spec:
-  cases:
-    - name: differs
-      method: CreateContainer
-      request: ${JSON.stringify({ config })}
-      expect: { fields: { "config.envs[PASSWORD]": "${secret}-2", config.args: [x], "config.annotations[example.org/api-token]": "${secret}-3" } }
-`,
-    );
-    const given = [...about, "--request", request];
     const runs = await Promise.all([
       world.trivet("cri", "policy", "explain", ...policies, "--call", line),
-      world.trivet("cri", "policy", "explain", ...policies, ...given),
-      world.trivet("cri", "policy", "explain", ...policies, ...given, "-o", "json"),
-      world.trivet("cri", "policy", "check", world.paths.policies, "-o", "json"),
-      world.trivet("cri", "policy", "test", test),
+      world.trivet("cri", "policy", "explain", ...policies, ...about, "--request", request),
     ]);
-    expect(runs.map(({ code }) => code)).toEqual([0, 0, 0, 0, 1]);
+    expect(runs.map(({ code }) => code)).toEqual([0, 0]);
     for (const { stdout, stderr } of runs) {
       expect(stdout).toMatch(/told/);
       expect(stdout + stderr).not.toContain(secret);
     }
-    await rm(test);
   });
 });
 

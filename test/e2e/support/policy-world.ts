@@ -3,9 +3,11 @@ import { execFile } from "node:child_process";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { controlSocketPath } from "../../../src/commands/cri/reload-control.ts";
 import { createDaemon, type Daemon, socketAnswers } from "../../../src/commands/demo/daemon.ts";
 import { createPaths, type DemoPaths } from "../../../src/commands/demo/files.ts";
 import type { CallRecord } from "../../../src/cri/record/call-record.ts";
+import { askAdmin } from "../../../src/host/admin-socket.ts";
 import { packageRoot } from "../../../src/host/package-root.ts";
 import { type CriClient, connectCri } from "../../fakes/kubelet/cri-client.ts";
 import { containerConfig, type PodSpec, sandboxConfig } from "../../fakes/kubelet/pod-config.ts";
@@ -86,14 +88,8 @@ export async function createPolicyWorld(...args: readonly string[]): Promise<Pol
       for (const name of await readdir(paths.policies))
         await rm(join(paths.policies, name), { recursive: true });
       for (const [name, text] of Object.entries(files)) await writeFile(join(paths.policies, name), text);
-      const { code, stderr } = await trivet(
-        "cri",
-        "reload",
-        "--policies",
-        "--listen",
-        `unix://${paths.criSocket}`,
-      );
-      if (code !== 0) throw new Error(stderr);
+      // As `trivet cri reload --policies`, which would be a process each time.
+      await askAdmin(controlSocketPath(paths.criSocket), "policies", null);
     },
     async start(wish) {
       const { namespace, name = `pod-${++pods}`, image = containerd.image } = wish;

@@ -1,6 +1,6 @@
 /** `trivet bypass`: runs the script that does it, which also works by itself when nothing else of Trivet does. */
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { defaultStateDir } from "../config/node.ts";
 import { packageRoot } from "../host/package-root.ts";
@@ -26,7 +26,7 @@ run are not touched. /opt/trivet/bypass is the same as a shell script, for the d
     )
     .action(({ stateDir, force, dryRun, restart }: BypassFlags) => {
       const args = [
-        `--state-dir=${stateDir}`,
+        `--state-dir=${resolve(stateDir)}`,
         ...(force ? ["--force"] : []),
         ...(dryRun ? ["--dry-run"] : []),
         ...(restart ? [] : ["--no-restart"]),

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { createFakeFiles, type FakeFiles, type Survival } from "../../test/fakes/files.ts";
 import { TrivetError } from "../errors.ts";
+import { errnoError } from "../host/errno.ts";
 import { createJournal, type Journal } from "./journal.ts";
 import { removeLock, whileLocked } from "./lock.ts";
 import { clearMark, readMark, setMark } from "./marks.ts";
@@ -103,6 +104,21 @@ test("what has the right bytes by somebody else's hand is left alone, also after
   const file = { path: edited, content: text("before\n"), mode: 0o640, owner: "kubelet" } as const;
   expect(await journal.replace(file)).toBe("unchanged");
   expect(await journal.entries()).toEqual([]);
+});
+
+test("a state directory that is not absolute is refused", async () => {
+  const files = await node();
+  expect(() => createJournal({ files, stateDir: "here" })).toThrow(/must be an absolute path/);
+});
+
+test("what a full disk cut off is not left beside the file", async () => {
+  const files = await node();
+  files.onEffect = (op, path) => {
+    if (op === "file.chmod" && path.includes(".trivet-new")) throw errnoError("ENOSPC", op, path);
+  };
+  const work = journalOf(files).replace({ path: edited, content: text("x"), mode: 0o644, owner: "kubelet" });
+  await expect(work).rejects.toThrow("ENOSPC");
+  expect(files.paths("/etc").filter((line) => line.includes("trivet-new"))).toEqual([]);
 });
 
 test("an empty directory stays as long as the part that it was made for does", async () => {

@@ -77,7 +77,7 @@ export interface Journal {
 export const journalDirectory = (stateDir: string): string => join(stateDir, "install", "journal");
 
 export function createJournal({ files, stateDir }: JournalOptions): Journal {
-  const directory = journalDirectory(stateDir);
+  const directory = journalDirectory(checkedPath(stateDir));
   const core: Core = { files, directory, prepare: once(() => makeDurable(files, directory)) };
   return {
     replace: (file) => replace(core, file),

@@ -18,23 +18,39 @@ export async function putFile(
   path: string,
   { content, mode, uid, gid }: PutFile,
 ): Promise<void> {
-  const temporary = besides(path);
-  await ifThere(files.unlink(temporary));
-  await files.create(temporary, content, 0o600);
-  await files.setOwner(temporary, uid, gid);
-  // After the owner: a change of owner takes the set-id bits away.
-  await files.setMode(temporary, mode);
-  await files.sync(temporary);
-  await files.rename(temporary, path);
+  await clearBeside(files, path);
+  await orCleanUp(files, path, async (temporary) => {
+    await files.create(temporary, content, 0o600);
+    await files.setOwner(temporary, uid, gid);
+    // After the owner: a change of owner takes the set-id bits away.
+    await files.setMode(temporary, mode);
+    await files.sync(temporary);
+    await files.rename(temporary, path);
+  });
   await files.sync(dirname(path));
 }
 
 export async function putLink(files: Files, path: string, target: string): Promise<void> {
-  const temporary = besides(path);
-  await ifThere(files.unlink(temporary));
-  await files.symlink(target, temporary);
-  await files.rename(temporary, path);
+  await clearBeside(files, path);
+  await orCleanUp(files, path, async (temporary) => {
+    await files.symlink(target, temporary);
+    await files.rename(temporary, path);
+  });
   await files.sync(dirname(path));
+}
+
+/** Where the disk is full, or the file may not be replaced, nothing is left beside it. */
+async function orCleanUp(
+  files: Files,
+  path: string,
+  put: (temporary: string) => Promise<void>,
+): Promise<void> {
+  try {
+    await put(besides(path));
+  } catch (error) {
+    await clearBeside(files, path).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Nothing is at `path` when it resolves, nor a file that a killed `put` left beside it. */

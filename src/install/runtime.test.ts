@@ -1,6 +1,7 @@
 /** Releases on a node: whole or not there, never written to while they are used, and no more of them than needed. */
 import { beforeEach, expect, test } from "vitest";
 import { createFakeFiles, type FakeFiles } from "../../test/fakes/files.ts";
+import { errnoError } from "../host/errno.ts";
 import { createJournal, type Journal } from "./journal.ts";
 import { readRelease } from "./release.ts";
 import { placeRelease, readLinks, removeOldReleases, switchBack, switchTo } from "./runtime.ts";
@@ -100,6 +101,37 @@ test("back and forth between two releases", async () => {
   expect(await switchBack({ files, journal })).toEqual({ from: "1.1.0", to: "1.0.0" });
   expect(await readLinks(files)).toEqual({ current: "1.0.0", previous: "1.1.0" });
   expect(await switchBack({ files, journal })).toEqual({ from: "1.0.0", to: "1.1.0" });
+});
+
+test("killed on the way back, one is back or can go back again", async () => {
+  for (let step = 0, ended = false; !ended; step++) {
+    files = createFakeFiles({ directories: ["/bundle/bin", "/bundle/lib", "/opt", "/var/lib"] });
+    await files.create("/bundle/bin/trivet", text("#!/bin/sh\n"), 0o700);
+    await files.create("/node", text("ELF"), 0o755);
+    journal = createJournal({ files, stateDir: "/var/lib/trivet" });
+    await put("1.0.0", "one");
+    await put("1.1.0", "two");
+    files.settle();
+    let seen = 0;
+    files.onEffect = (_op, _path, when) => {
+      if (when === "after" && seen++ === step) files.halt();
+    };
+    ended = await switchBack({ files, journal }).then(
+      () => true,
+      () => false,
+    );
+    const { current, previous } = await readLinks(files.crash("names"));
+    const isBack = current === "1.0.0";
+    expect(isBack || (current === "1.1.0" && previous === "1.0.0"), `step ${step}`).toBe(true);
+  }
+});
+
+test("a full disk keeps nothing of a release that did not fit", async () => {
+  files.onEffect = (op, path) => {
+    if (op === "file.create" && path.endsWith("/main.js")) throw errnoError("ENOSPC", op, path);
+  };
+  await expect(place()).rejects.toThrow("ENOSPC");
+  expect(files.paths("/opt").filter((line) => !/^\/opt\/trivet /.test(line))).toEqual([]);
 });
 
 test("there is no way back from the first release, nor to one that is gone", async () => {

@@ -72,6 +72,19 @@ async function writeRelease(
   await journal.claimTree({ path: directory, owner: "runtime" });
   const staging = stagingOf(directory);
   await ifThere(files.removeTree(staging));
+  try {
+    await fillStaging(files, staging, { source, release });
+  } catch (error) {
+    // On a full disk these are the bytes that others wait for.
+    await files.removeTree(staging).catch(() => undefined);
+    throw error;
+  }
+  await files.rename(staging, directory);
+  await files.sync(dirname(directory));
+}
+
+/** Durable when it resolves. */
+async function fillStaging(files: Files, staging: string, { source, release }: PlaceOptions): Promise<void> {
   const made = new Set([staging]);
   await ensureDirectory(files, staging, 0o755);
   for (const file of release.files) {
@@ -89,8 +102,6 @@ async function writeRelease(
   await files.create(join(staging, manifestName), Buffer.from(release.manifest), 0o644);
   await files.sync(join(staging, manifestName));
   for (const at of made) await files.sync(at);
-  await files.rename(staging, directory);
-  await files.sync(dirname(directory));
 }
 
 export const currentLink = join(runtimeRoot, "current");
@@ -128,7 +139,13 @@ export async function switchBack(deps: RuntimeDeps): Promise<{ readonly from: st
     const message = `${runtimeRoot}/${previous} is not whole: install that version again with its own installer`;
     throw new TrivetError({ kind: "precondition", op: "install.rollback", subject: previous, message });
   }
-  await switchTo(deps, previous);
+  // The other way round than going forth: killed in between, it has gone back, and what it came from can be installed again.
+  for (const [path, target] of [
+    [currentLink, previous],
+    [previousLink, current],
+  ] as const) {
+    await deps.journal.link({ path, target, owner: "runtime", force: true });
+  }
   return { from: current, to: previous };
 }
 

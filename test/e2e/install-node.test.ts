@@ -190,6 +190,14 @@ test("a mistake in the settings is told before anything is changed", async () =>
   expect(await box.disk()).toEqual(before);
 });
 
+test("an address of the runtime that is none is told before it gets into the settings", async () => {
+  for (const upstream of ["/run/containerd.sock\nlisten: x", "tcp://127.0.0.1:1", "unix://relative"]) {
+    const { status, stderr } = await install("1.0.0", "--upstream", upstream);
+    expect([status, stderr]).toEqual([2, expect.stringContaining("--upstream")]);
+  }
+  expect(await box.disk()).toEqual(before);
+});
+
 test("a dry run says what would be done, and changes nothing", async () => {
   const { status, stdout } = await install("1.0.0", "--dry-run");
   expect(status).toBe(0);

@@ -65,7 +65,7 @@ export async function openSystem({ root: given, stateDir, serviceManager }: Syst
   // Never its real path: that of another process's root, /proc/PID/root, would be our own.
   const root = resolve(given);
   const files = rootedFiles(ownFiles, root);
-  const state = resolve("/", stateDir);
+  const state = resolve(stateDir);
   const found = root === "/" ? await detectServices(files) : "none";
   const kind = serviceManager === "auto" ? found : serviceManager;
   return {

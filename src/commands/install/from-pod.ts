@@ -70,10 +70,14 @@ function argumentsWithout(argv: readonly string[], names: readonly string[]): st
   return kept;
 }
 
+/** The image's PATH is short, since all is in one place there; on a node that may not be so. */
+const nodePath = () =>
+  `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
+
 /** Its output is ours, as it comes. */
 function run([program, ...args]: readonly [string, ...string[]]): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: "inherit" });
+    const child = spawn(program, args, { stdio: "inherit", env: { ...process.env, PATH: nodePath() } });
     child.once("error", (error) => {
       const message = `${program} cannot be run: ${error.message}; the image must have it`;
       reject(new TrivetError({ kind: "precondition", op: "install.from-pod", subject: program, message }));

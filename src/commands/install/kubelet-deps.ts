@@ -1,5 +1,6 @@
 /** The real effects for wiring the kubelet, and how its guard is started from this very program. */
 import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
 import { createClock } from "../../host/clock.ts";
 import { askCri } from "../../host/cri-identity.ts";
 import { createStartDetached } from "../../host/detached.ts";
@@ -16,14 +17,15 @@ import { rootedFiles } from "../../install/rooted-files.ts";
 /** Of a service manager the PATH may be short. */
 const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin";
 /** Gone with the next boot, and so is the guard. */
-const guardLog = "/run/trivet-kubelet-guard.log";
+export const guardLog = "/run/trivet-kubelet-guard.log";
 
 /** `tell` gets one line at a time. */
 export function createKubeletDeps(stateDir: string, tell: (line: string) => void): NodeDeps {
   const syscalls = createSyscalls();
   const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH, syscalls);
   return {
-    ...{ stateDir, tell, exec, listProcesses, askCri, getStatus },
+    // The guard is started in another directory.
+    ...{ stateDir: resolve(stateDir), tell, exec, listProcesses, askCri, getStatus },
     files: rootedFiles(createFiles(syscalls), "/"),
     clock: createClock(),
     sockets: createProcessSockets(syscalls),

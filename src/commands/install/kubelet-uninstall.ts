@@ -37,7 +37,7 @@ async function runUninstall({ stateDir, dryRun, force = false }: UninstallFlags)
     const rows = await createJournal(deps).restore({ owner: "kubelet", force, dryRun });
     return print(table(rows, "would be "));
   }
-  const done = await whileLocked(deps.files, stateDir, () => unwireKubelet(deps, { force }));
+  const done = await whileLocked(deps.files, deps.stateDir, () => unwireKubelet(deps, { force }));
   report(done);
 }
 

@@ -9,6 +9,7 @@ import { TrivetError } from "../../errors.ts";
 import { createNft } from "../../host/nft.ts";
 import { createSyscalls } from "../../host/syscall.ts";
 import type { Owner } from "../../install/entries.ts";
+import { forgetWiring, readWiring } from "../../install/kubelet/record.ts";
 import { unwireKubelet } from "../../install/kubelet/wire.ts";
 import { removeLock } from "../../install/lock.ts";
 import type { Restored } from "../../install/restore.ts";
@@ -24,7 +25,7 @@ import {
   withSystem,
 } from "./context.ts";
 import { findUsers, type Users } from "./in-use.ts";
-import { createKubeletDeps } from "./kubelet-deps.ts";
+import { createKubeletDeps, guardLog } from "./kubelet-deps.ts";
 import { removeNetwork } from "./network-removal.ts";
 import { policyDirectory, settingsPath } from "./node-settings.ts";
 import { removeOwnDirectories } from "./own-directories.ts";
@@ -101,6 +102,7 @@ async function takeAway(system: System, flags: UninstallFlags, rows: Rows): Prom
   if (dryRun) return;
   // Sockets and leases of nobody: the next boot would take them away as well.
   if (users && usesOf(users).length === 0) await ifThere(system.files.removeTree("/run/trivet"));
+  if (root === "/") await ifThere(system.files.unlink(guardLog));
   const directories = await journal.finish();
   rows.push(...directories.map((path) => ["", path, "kept: others have put something there"]));
   await removeLock(system.files, system.stateDir);
@@ -144,22 +146,48 @@ async function takeOutKubelet(
   { rows, restore }: Parts,
 ): Promise<void> {
   const { journal, stateDir, root } = system;
-  const isWired = (await journal.entries()).some(({ owner }) => owner === "kubelet");
-  if (!isWired) return;
-  if (flags.dryRun || root !== "/") {
+  const { dryRun, force = false } = flags;
+  const isRecorded = (await journal.entries()).some(({ owner }) => owner === "kubelet");
+  // After a bypass its files are as they were, but one that was not restarted has not read them.
+  if (!isRecorded && !(await readWiring(system))) return;
+  if (dryRun || root !== "/") {
     await restore("kubelet");
+    if (!dryRun) await forgetWiring(system);
     return;
   }
   const deps = createKubeletDeps(stateDir, progress);
-  const { restored, kept, verdict } = await unwireKubelet(deps, { force: flags.force === true });
+  const done = await unwireKubelet(deps, { force }).catch((error: Error) => error);
+  if (done instanceof Error) return giveUpKubelet(system, { rows, restore }, { force, error: done });
+  const { restored, kept, verdict } = done;
   rows.push(...restored.map((one) => ["kubelet", one.path, describe(one, false)]));
   rows.push(["kubelet", "kubelet", verdict.isWell ? "healthy, as it was before" : verdict.reason]);
-  if (kept.length === 0 && verdict.isWell) return;
+  if (kept.length === 0 && (verdict.isWell || force)) return;
   const why = verdict.isWell
     ? `${kept.join(", ")} was changed since, and may name the proxy`
     : verdict.reason;
   const message = `the kubelet is not out from behind the proxy: ${why}. Nothing else was taken away: mend that, then run this again`;
   throw new TrivetError({ kind: "precondition", op: "uninstall.kubelet", subject: "kubelet", message });
+}
+
+/** A node may have no kubelet any more, after `kubeadm reset`: nothing would ever restart it. */
+async function giveUpKubelet(
+  system: System,
+  { rows, restore }: Parts,
+  { force, error }: { readonly force: boolean; readonly error: Error },
+): Promise<void> {
+  if (!force) {
+    const message = `the kubelet could not be restarted: ${error.message}. Nothing else was taken away: mend that, or give --force where this node has no kubelet any more`;
+    throw new TrivetError({
+      kind: "precondition",
+      op: "uninstall.kubelet",
+      subject: "kubelet",
+      message,
+      cause: error,
+    });
+  }
+  await restore("kubelet");
+  await forgetWiring(system);
+  rows.push(["kubelet", "kubelet", `given up by --force: ${error.message}`]);
 }
 
 async function takeOutProxy(system: System, flags: UninstallFlags, { rows, restore }: Parts): Promise<void> {

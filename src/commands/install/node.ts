@@ -33,7 +33,7 @@ import {
   withSystem,
 } from "./context.ts";
 import { copyFromPod } from "./from-pod.ts";
-import { installSettings, settingsPath } from "./node-settings.ts";
+import { installSettings, settingsPath, upstreamPath } from "./node-settings.ts";
 import { isReleaseRun, runningProxies } from "./running.ts";
 
 const components = ["runtime", "cri", "cni"] as const;
@@ -94,6 +94,7 @@ const wantedOf = ({ components: given }: InstallFlags): readonly Component[] => 
 async function runInstall(flags: InstallFlags): Promise<void> {
   // Every mistake in the settings before anything is changed.
   if (wantedOf(flags).includes("cni")) conflistOf(flags);
+  if (flags.upstream !== undefined) upstreamPath(flags.upstream);
   if (flags.fromPod) return copyFromPod(flags, bundleOf(flags));
   const rows: Rows = [];
   const wanted = wantedOf(flags);

@@ -82,12 +82,15 @@ export interface FlagPlace {
 /** The last place where a flag of this name, without its dashes, is given. */
 export function findFlag(words: readonly Word[], name: string): FlagPlace | undefined {
   const flag = `--${name}`;
+  // The kubelet takes underscores in a flag's name for dashes (component-base, WordSepNormalizeFunc).
+  const written = (text: string) => text.replace(/^--[^=]*/, (dashed) => dashed.replaceAll("_", "-"));
   for (let index = words.length - 1; index >= 0; index -= 1) {
     const word = words[index];
     if (!word) continue;
-    if (word.text.startsWith(`${flag}=`)) return placeOf(word, flag.length + 1, index);
+    const text = written(word.text);
+    if (text.startsWith(`${flag}=`)) return placeOf(word, flag.length + 1, index);
     const next = words[index + 1];
-    if (word.text === flag && next) return { ...placeOf(next, 0, index), wordIndex: index };
+    if (text === flag && next) return { ...placeOf(next, 0, index), wordIndex: index };
   }
   return undefined;
 }

@@ -116,6 +116,17 @@ describe.each([
   });
 });
 
+test("the scripts start no program from where they are typed", () => {
+  for (const name of ["id", "ls", "cat"]) {
+    writeFileSync(at(name), `#!/bin/sh\ntouch ${at("started")}\n`, { mode: 0o755 });
+  }
+  for (const argv of [[join(scripts, "bypass")], [join(scripts, "supervise"), "status"]]) {
+    const env = { PATH: "", TRIVET_STATE_DIR: stateDir, TRIVET_RUN: at("run") };
+    spawnSync("/bin/sh", argv, { cwd: directory, env });
+    expect(existsSync(at("started"))).toBe(false);
+  }
+});
+
 test("trivet bypass is the same script", async () => {
   const journal = createJournal({ files, stateDir });
   await journal.replace({ path: at("new"), content: Buffer.from("ours\n"), mode: 0o644, owner: "kubelet" });
@@ -163,6 +174,25 @@ describe("the supervisor with busybox", () => {
     for (let attempt = 0; attempt < 200 && !condition(); attempt++) await sleep(50);
     expect(condition()).toBe(true);
   };
+
+  test("takes no other process for itself that has its number by now", async () => {
+    const other = spawn("sleep", ["1000"], { stdio: "ignore" });
+    const ended = new Promise((resolve) => other.once("exit", resolve));
+    mkdirSync(at("run"));
+    writeFileSync(at("run/supervise.pid"), `${other.pid}\n`);
+    expect((await supervise("status")).status).toBe(1);
+    expect((await supervise("stop")).status).toBe(0);
+    expect(other.exitCode ?? other.signalCode).toBe(null);
+    release("one", "exec sleep 1000\n");
+    use("one");
+    const child = spawn(shell, [...rest, join(scripts, "supervise")], { env: env(), stdio: "ignore" });
+    const stopped = new Promise((resolve) => child.once("exit", resolve));
+    await until(() => starts().length === 1);
+    expect((await supervise("stop")).status).toBe(0);
+    await stopped;
+    other.kill("SIGKILL");
+    await ended;
+  });
 
   test("starts the proxy again when it ends, hands over on reload, keeps the old one if the new one fails, and stops", async () => {
     release("one", "exec sleep 1000\n");

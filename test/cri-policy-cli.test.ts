@@ -200,6 +200,7 @@ describe("trivet cri policy", () => {
   it.each([
     [["check"], /name files or a directory of policies, or the proxy's settings with --config/],
     [["check", "nowhere"], /nowhere/],
+    [["check", "/dev/zero"], /is a device/],
     [["explain", "--policies", "bad"], /bad\.yaml: spec\.methods\.0: CRI has no method Exce/],
     [["explain", "--policies", "good.yaml"], /--method: is needed/],
     [

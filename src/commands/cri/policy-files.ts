@@ -20,8 +20,11 @@ export function invalidPolicyFile(subject: string, message: string, cause?: unkn
 
 async function readOne(file: string): Promise<PolicySource> {
   try {
-    const { size } = await stat(file);
-    if (size > MAX_FILE_BYTES)
+    const found = await stat(file);
+    // A pipe is fine, such as the shell's <(...); a device may never end.
+    if (found.isCharacterDevice() || found.isBlockDevice())
+      throw invalidPolicyFile(file, `${file}: is a device, not a file`);
+    if (found.size > MAX_FILE_BYTES)
       throw invalidPolicyFile(file, `${file}: is larger than ${MAX_FILE_BYTES} bytes`);
     return { file, text: await readFile(file, "utf8") };
   } catch (error) {

@@ -86,7 +86,7 @@ export const methodGroups = {
   ],
   stats: ["Version", ...stats],
   all: [...runtimeMethods, ...imageMethods],
-} as const satisfies Readonly<Record<string, readonly (MethodName | string)[]>>;
+} as const satisfies Readonly<Record<string, readonly MethodName[]>>;
 
 /** A method of one of the two services. */
 export type MethodName = (typeof runtimeMethods)[number] | (typeof imageMethods)[number];

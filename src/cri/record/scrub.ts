@@ -9,25 +9,41 @@ import { isSecretKey, REDACTED } from "../wire/redaction.ts";
 /** Shorter values are in every sentence: `1`, `yes`. */
 const MIN_SECRET_LENGTH = 4;
 const MAX_SECRETS = 1_000;
+/** What changes of fields that must not be shown are from and to. */
+const QUOTED = JSON.stringify(REDACTED);
 const MAX_DEPTH = 16;
 /** Of a text in the record. */
 const MAX_TEXT_LENGTH = 1_024;
 
 /** Takes the values of a request (a message of this type) that must not be shown out of texts; cuts those that are long. */
 export function createScrubber(name: string, request: Uint8Array): (text: string) => string {
+  // Most of what is said is too short to have a secret in it, or was redacted before: then none is looked for.
+  let forms: readonly string[] | undefined;
+  return (text) => {
+    if (text.length < MIN_SECRET_LENGTH || text === QUOTED) return text;
+    try {
+      forms ??= formsOf(name, request);
+    } catch {
+      // We do not know what is in it, so nothing that may come of it is shown.
+      return REDACTED;
+    }
+    return forms
+      .reduce((scrubbed, form) => scrubbed.replaceAll(form, REDACTED), text)
+      .slice(0, MAX_TEXT_LENGTH);
+  };
+}
+
+/** The secrets, as they are, and as a message that quotes them would have them. */
+function formsOf(name: string, request: Uint8Array): string[] {
   const secrets = new Set<string>();
-  try {
-    collect(name, Buffer.from(request.buffer, request.byteOffset, request.byteLength), secrets, 0);
-  } catch {
-    // We do not know what is in it, so nothing that may come of it is shown.
-    return () => REDACTED;
-  }
-  // As they are, and as a message that quotes them would have them. The longest first: one may be the beginning of another.
-  const forms = [...secrets]
+  collect(name, Buffer.from(request.buffer, request.byteOffset, request.byteLength), secrets, 0);
+  // The longest first: one may be the beginning of another.
+  return [...secrets]
     .sort((a, b) => b.length - a.length)
-    .flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  return (text) =>
-    forms.reduce((scrubbed, form) => scrubbed.replaceAll(form, REDACTED), text).slice(0, MAX_TEXT_LENGTH);
+    .flatMap((secret) => {
+      const quoted = JSON.stringify(secret).slice(1, -1);
+      return quoted === secret ? [secret] : [secret, quoted];
+    });
 }
 
 function collect(name: string, message: Buffer, secrets: Set<string>, depth: number): void {

@@ -131,5 +131,10 @@ function ofContainer(container: ContainerFacts | undefined): Subject {
 }
 
 function withoutEmpty(subject: Subject): Subject {
-  return Object.fromEntries(Object.entries(subject).filter(([, value]) => value !== ""));
+  const filled: Record<string, string> = {};
+  for (const name in subject) {
+    const value = subject[name as keyof Subject];
+    if (value !== undefined && value !== "") filled[name] = value;
+  }
+  return filled;
 }

@@ -141,35 +141,59 @@ export function joinedParts(parts: readonly Buffer[]): Buffer {
   return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
 
+/** A message or a part of one, with the parts of it that were looked for; undefined for what is not there. */
+interface Part {
+  readonly bytes: Buffer;
+  parts: Map<number, Part | undefined> | undefined;
+}
+
 /** One message that is read at several paths of field numbers: what lies on the way is looked for once. */
 export class MessageReader {
-  readonly #message: Buffer;
-  readonly #submessages = new Map<string, Buffer | undefined>();
+  readonly #whole: Part;
 
   constructor(message: Uint8Array) {
-    this.#message = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+    const bytes = Buffer.isBuffer(message)
+      ? message
+      : Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+    this.#whole = { bytes, parts: undefined };
   }
 
   /** A singular submessage; undefined where it is absent. */
   submessage(path: readonly number[]): Buffer | undefined {
-    const last = path.at(-1);
-    if (last === undefined) return this.#message;
-    const key = path.join(".");
-    if (this.#submessages.has(key)) return this.#submessages.get(key);
-    const holder = this.submessage(path.slice(0, -1));
-    const found = holder && joined(holder, last);
-    this.#submessages.set(key, found);
-    return found;
+    return this.#at(path, path.length)?.bytes;
   }
 
   /** A singular string: the last occurrence wins. Empty where it is absent. */
   text(path: readonly number[]): string {
-    const holder = this.submessage(path.slice(0, -1));
+    const holder = this.#at(path, path.length - 1);
     if (!holder) return "";
-    let [from, to] = [0, 0];
-    eachValue(holder, path.at(-1) ?? 0, (start, end) => {
-      [from, to] = [start, end];
-    });
-    return holder.toString("utf8", from, to);
+    const number = path[path.length - 1];
+    const walk = new FieldWalk(holder.bytes);
+    let from = 0;
+    let to = 0;
+    while (walk.next()) {
+      if (walk.number !== number || walk.type !== wireType.bytes) continue;
+      from = walk.valueStart;
+      to = walk.end;
+    }
+    return from === to ? "" : holder.bytes.toString("utf8", from, to);
   }
+
+  /** What the first `depth` numbers of the path lead to. */
+  #at(path: readonly number[], depth: number): Part | undefined {
+    let part: Part | undefined = this.#whole;
+    for (let index = 0; index < depth && part; index += 1) part = partOf(part, path[index] as number);
+    return part;
+  }
+}
+
+function partOf(holder: Part, number: number): Part | undefined {
+  holder.parts ??= new Map();
+  const { parts } = holder;
+  const known = parts.get(number);
+  if (known || parts.has(number)) return known;
+  const bytes = joined(holder.bytes, number);
+  const part = bytes && { bytes, parts: undefined };
+  parts.set(number, part);
+  return part;
 }

@@ -1,5 +1,4 @@
 /** Where the verbs that look at calls find them: the call log's files, or stdin. */
-import * as v from "valibot";
 import type { CriConfig } from "../../config/cri.ts";
 import type { CallRecord } from "../../cri/record/call-record.ts";
 import { TrivetError } from "../../errors.ts";
@@ -45,30 +44,44 @@ async function* stdinLines(): AsyncGenerator<string[]> {
   for await (const line of createInterface({ input: process.stdin })) yield [line];
 }
 
-const text = v.string();
-const said = v.looseObject({ policy: text });
-const wholeNumber = v.pipe(v.number(), v.integer(), v.minValue(1));
+type Field = readonly [name: keyof CallRecord, is: (value: unknown) => boolean];
+const isText = (value: unknown) => typeof value === "string";
+const isNumber = (value: unknown) => typeof value === "number";
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null;
+const isSaid = (value: unknown) => isObject(value) && isText(value.policy);
+const areSaid = (value: unknown) => Array.isArray(value) && value.every(isSaid);
 
-/** What every version writes, and what is shown of the rest where it is there. */
-const recordSchema = v.looseObject({
-  ...{ time: text, method: text, status: text, totalMs: v.number() },
-  ...v.partial(
-    v.object({
-      ...{ listener: text, namespace: text, pod: text, podUid: text, container: text, image: text },
-      ...{ sandboxId: text, containerId: text, policyError: text },
-      ...{ runtimeMs: v.number(), oursMs: v.number(), heldMs: v.number(), sample: wholeNumber },
-      ...{ policies: v.array(said), changes: v.array(said) },
-      denied: v.looseObject({ policy: text, message: text }),
-    }),
-  ).entries,
-});
+const names = ["namespace", "pod", "podUid", "container", "image", "sandboxId", "containerId"] as const;
+/** What every version writes. */
+const required: readonly Field[] = [
+  ...(["time", "method", "status"] as const).map((name): Field => [name, isText]),
+  ["totalMs", isNumber],
+];
+/** What is shown of the rest, where it is there. */
+const optional: readonly Field[] = [
+  ...([...names, "listener", "policyError"] as const).map((name): Field => [name, isText]),
+  ...(["runtimeMs", "oursMs", "heldMs"] as const).map((name): Field => [name, isNumber]),
+  ["sample", (value) => Number.isInteger(value) && Number(value) > 0],
+  ["policies", areSaid],
+  ["changes", areSaid],
+  ["denied", (value) => isSaid(value) && isObject(value) && isText(value.message)],
+];
+
+function isRecord(value: unknown): value is CallRecord {
+  if (!isObject(value)) return false;
+  return (
+    required.every(([name, is]) => is(value[name])) &&
+    optional.every(([name, is]) => value[name] === undefined || is(value[name]))
+  );
+}
 
 /** A record of any version. */
 function parse(line: string): CallRecord | undefined {
   if (!line.startsWith("{")) return undefined;
   try {
     const value: unknown = JSON.parse(line);
-    return v.is(recordSchema, value) ? (value as unknown as CallRecord) : undefined;
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -51,10 +51,12 @@ const startDaemonSet = (version: string) =>
     node: ["--node-id", "node-1", "--no-kubernetes"],
   });
 
-const plugins = () => JSON.parse(node.read("/run/kubelet-plugins.json")) as string[];
-const isRegistered = () => node.until(() => plugins().includes(driverName), "the driver's registration");
-const kubeletIsWell = () =>
-  node.until(() => node.read("/run/kubelet.log").endsWith("healthy\n"), "the kubelet's start");
+/** The kubelet that runs now has asked the driver who it is. */
+const isRegistered = () =>
+  node.until(async () => {
+    const { stdout } = await node.run("cat", "/run/kubelet-plugins.json");
+    return stdout.includes(driverName);
+  }, "the driver's registration");
 const isCurrent = (version: string) => expect(readlinkSync(node.at("/opt/trivet/current"))).toBe(version);
 
 async function proxyVersion(): Promise<string | undefined> {
@@ -136,7 +138,7 @@ beforeAll(async () => {
     await node.do("ctr", "-n", "k8s.io", "images", "import", `/tmp/${name}.tar`);
     rmSync(node.at(`/tmp/${name}.tar`));
   }
-  await kubeletIsWell();
+  await node.kubeletIsWell();
   before = await node.changes();
   driver = startDriver(node);
 });
@@ -215,7 +217,7 @@ describe("under load no call, lease or volume is lost", () => {
   test("when the kubelet is restarted", async () => {
     await underLoad(async () => {
       await node.do("systemctl", "restart", "kubelet.service");
-      await kubeletIsWell();
+      await node.kubeletIsWell();
       await isRegistered();
     });
     expect(node.read("/run/kubelet.log")).not.toContain("failed");
@@ -238,7 +240,7 @@ describe("under load no call, lease or volume is lost", () => {
   test("when the proxy is bypassed, and is used again", async () => {
     await node.do("/opt/trivet/bypass");
     expect(node.read(kubeletFlags)).not.toContain(proxySocket);
-    await kubeletIsWell();
+    await node.kubeletIsWell();
     await underLoad(async () => undefined);
     await underLoad(async () => {
       await installKubelet();
@@ -253,7 +255,7 @@ test("after the power was cut the node becomes well by itself, also with a runti
   driver.stop();
   await node.cutPower();
   await node.boot();
-  await kubeletIsWell();
+  await node.kubeletIsWell();
   const enteredUs = async (unit: string) => Number((await node.show(unit)).ActiveEnterTimestampMonotonic);
   const order = ["trivet-cri.socket", "containerd.service", "trivet-cri.service", "kubelet.service"];
   const times = await Promise.all(order.map(enteredUs));
@@ -286,7 +288,7 @@ describe("goes", () => {
     rmSync(node.at(policyFile));
     const stdout = await node.do(trivet, "uninstall", "--delete-data");
     expect(stdout).toContain("every path is as it was before");
-    await kubeletIsWell();
+    await node.kubeletIsWell();
     const after = await node.changes();
     expect(
       [...new Set([...Object.keys(after), ...Object.keys(before)])].filter(

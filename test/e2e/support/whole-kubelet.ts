@@ -7,7 +7,6 @@ import { watchPlugins } from "../../fakes/kubelet/plugin-watcher.ts";
 import "../../fakes/kubelet/kubelet-process.ts";
 
 const write = (names: readonly string[]) => writeFileSync("/run/kubelet-plugins.json", JSON.stringify(names));
-write([]);
 const watcher = await watchPlugins({
   directory: "/var/lib/kubelet/plugins_registry",
   onChange: () => write([...watcher.plugins.keys()]),

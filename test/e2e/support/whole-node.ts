@@ -85,6 +85,7 @@ StandardError=append:/run/kubelet.log
 `,
   "/usr/bin/kubelet": `#!/bin/bash
 if [ "$1" = --version ]; then echo Kubernetes v1.30.4; exit; fi
+rm -f /run/kubelet-plugins.json
 exec -a /usr/bin/kubelet ${process.execPath} --disable-warning=ExperimentalWarning ${kubeletProgram} "$@"
 `,
   "/var/lib/kubelet/config.yaml": "kind: KubeletConfiguration\nhealthzPort: 10248\n",
@@ -124,6 +125,8 @@ async function hierarchies(): Promise<Hierarchy[]> {
     });
 }
 
+const health = "http://127.0.0.1:10248/healthz";
+
 /** For a node without systemd: the inittab of busybox. */
 const inittab = `::sysinit:/bin/true
 ::respawn:/usr/local/bin/run-containerd
@@ -138,7 +141,12 @@ const plainFiles: Readonly<Record<string, string>> = {
 exec /usr/bin/kubelet --config=/var/lib/kubelet/config.yaml $KUBELET_KUBEADM_ARGS >>/run/kubelet.log 2>&1
 `,
   // busybox's init starts it again by itself.
-  "/usr/local/bin/restart-kubelet": "#!/bin/sh\npkill -x -f '/usr/bin/kubelet .*'\n",
+  "/usr/local/bin/restart-kubelet": `#!/bin/sh
+kubelet=$(pgrep -x -f '/usr/bin/kubelet .*')
+kill $kubelet
+while kill -0 $kubelet 2>/dev/null; do sleep 0.1; done
+until busybox wget -q -O /dev/null ${health}; do sleep 0.1; done
+`,
 };
 
 const systemd = `exec env -i container=other PATH=${PATH} SYSTEMD_UNIT_PATH=/etc/systemd/system /lib/systemd/systemd --system --unit=multi-user.target --show-status=no --log-target=null --default-standard-output=null`;
@@ -329,6 +337,11 @@ export class WholeNode {
     const { status, stdout, stderr } = await this.run(...argv);
     if (status !== 0) throw new Error(`${argv.join(" ")}: code ${status}\n${stdout}${stderr}`);
     return stdout;
+  }
+
+  async kubeletIsWell(): Promise<void> {
+    const ask = async () => (await this.run("busybox", "wget", "-q", "-O", "-", health)).stdout === "ok";
+    await this.until(ask, "the kubelet's health");
   }
 
   /** The properties that `systemctl show` has of a unit. */

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { prepareTest, unknownPolicies } from "../src/cri/policy/cases/run.ts";
 import { readTestFile } from "../src/cri/policy/cases/schema.ts";
+import { explainCall } from "../src/cri/policy/explain.ts";
+import { giveCall } from "../src/cri/policy/given-call.ts";
 import { lintPolicies } from "../src/cri/policy/lint.ts";
 import { checkPolicies, loadPolicies } from "../src/cri/policy/load.ts";
 import type { PolicyProblem } from "../src/cri/policy/problem.ts";
@@ -19,6 +21,17 @@ describe("the example policies", () => {
     expect(names.length).toBeGreaterThanOrEqual(8);
     const { policies, problems } = checkPolicies(names.map((name) => sourceOf(`${name}.yaml`)));
     expect([...problems, ...lintPolicies(policies)]).toEqual([]);
+  });
+
+  it("let an ordinary pod be, all of them together", () => {
+    const policies = loadPolicies(names.map((name) => sourceOf(`${name}.yaml`)));
+    const pod = { namespace: "web", name: "web-0" };
+    for (const method of ["RunPodSandbox", "PullImage", "CreateContainer", "Exec"]) {
+      const call = giveCall({ method, pod, container: "main", image: "nginx:1.25" });
+      const { denied, outcomes } = explainCall(policies, call).decision;
+      expect(denied, method).toBeUndefined();
+      expect(outcomes.map(({ action }) => action)).not.toContain("ignored");
+    }
   });
 
   it.each(names)("%s says what it is for, and is named like its file", (name) => {

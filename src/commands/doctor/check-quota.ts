@@ -83,7 +83,7 @@ function remedyOn({ path, disk, kernel, lacks }: Asked): { remedy: string; comma
   const missing = kernelLack(type, kernel);
   if (missing) {
     return {
-      remedy: `boot a kernel with ${missing} (${kernel.release} is built without it), or move the pool to btrfs, ${imageInstead}`,
+      remedy: `boot a kernel with ${missing}, which ${kernel.release} is built without, or move the pool to btrfs, ${imageInstead}`,
     };
   }
   const remedy = remedyOf({ mount, path, type });

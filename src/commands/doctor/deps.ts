@@ -16,7 +16,7 @@ import type { QuotaState } from "./facts.ts";
 import type { DoctorDeps, DoctorSettings } from "./gather.ts";
 
 const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const HTTP_TIMEOUT_MS = 3_000;
+const HTTP_TIMEOUT_MS = 10_000;
 
 /** What was asked for on the command line. */
 export interface DoctorRequest {
@@ -48,7 +48,14 @@ export async function createDoctorDeps({
     });
   let holders: ReturnType<DoctorDeps["holders"]> | undefined;
   return {
-    ...{ settings, given, files: rootedFiles(files, host.root), reach, isThisNode: host.pid !== undefined },
+    ...{
+      settings,
+      given,
+      files: rootedFiles(files, host.root),
+      reach,
+      isThisNode: host.pid !== undefined,
+      hostPid: host.pid,
+    },
     exec: createExec(path, syscalls),
     askCri: async (socket, options) =>
       asOnHost((await import("../../host/cri-identity.ts")).askCri(socket, options)),

@@ -24,7 +24,10 @@ export async function gatherKubelet(deps: DoctorDeps): Promise<KubeletFacts> {
   return {
     ...{ setup, root, ...(await lookAtRegistration(deps, root)) },
     version: "value" in facts ? facts.value.version : undefined,
-    ...{ isShared: isShared(table, root), daemonShares: await reaches(deps, { table, root, daemon }) },
+    ...{
+      isShared: isShared(table, root),
+      daemonShares: await reaches(deps, { table, root, daemon, kubelet }),
+    },
     ownRoot: kubelet && flagOf(kubelet.argv, "root-dir"),
     daemonRoot: daemon && flagOf(daemon.argv, "kubelet-root"),
     endpoint: endpoint && (await files.realPath(endpoint).catch(() => endpoint)),
@@ -59,26 +62,27 @@ interface Reaching {
   readonly table: string;
   readonly root: string;
   readonly daemon: SocketHolder | undefined;
+  readonly kubelet: { readonly pid: number } | undefined;
 }
 
 /** Of a daemon in a mount namespace of its own: whether what it mounts below the kubelet's directory appears in the kubelet's. */
 async function reaches(
   deps: DoctorDeps,
-  { table, root, daemon }: Reaching,
+  { table, root, daemon, kubelet }: Reaching,
 ): Promise<KubeletFacts["daemonShares"]> {
   if (!daemon) return undefined;
   const own = await textOf(deps, `/proc/${daemon.pid}/mountinfo`);
   if (own === "") return undefined;
-  if (ids(own) === ids(table)) return "same mounts";
+  // Not by what the tables say: they were read one after the other, and others mount meanwhile.
+  const spaceOf = (pid: number | string) => deps.files.readLink(`/proc/${pid}/ns/mnt`).catch(() => "");
+  const [space, theirs] = await Promise.all([
+    spaceOf(daemon.pid),
+    spaceOf(kubelet?.pid ?? deps.hostPid ?? "self"),
+  ]);
+  if (space !== "" && space === theirs) return "same mounts";
   const [there, here] = [peerGroup(table, root), peerGroup(own, root)];
   return there !== undefined && there === here;
 }
-
-/** Two processes of one namespace have the same mounts, by id. */
-const ids = (table: string) =>
-  parseMountInfo(table)
-    .map(({ id }) => id)
-    .join();
 
 /** Whether the mount that `path` is on passes mounts on (proc(5), "shared:"); undefined where no mount covers it. */
 export function isShared(mountInfo: string, path: string): boolean | undefined {

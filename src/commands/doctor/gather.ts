@@ -47,6 +47,8 @@ export interface DoctorDeps {
   readonly readConfig: () => Promise<string | undefined>;
   /** Of the file system that a path of the host lies on; `type` is what statfs(2) says. */
   readonly quotaOf: (path: string, type: number) => Promise<QuotaState>;
+  /** A process that sees the host's mounts, as /proc names it; undefined where there is none. */
+  readonly hostPid: string | undefined;
   /** The mount table of the host, as /proc has it; empty where there is none. */
   readonly mountTable: () => Promise<string>;
   /** False where the files are those of another machine. */

@@ -103,6 +103,22 @@ describe("the policies in force", () => {
     expect(names()).toEqual(["b"]);
   });
 
+  it("are told about in the log where they say what cannot be meant", async () => {
+    const warnings: unknown[] = [];
+    const log = { ...silentLog, warn: (...said: unknown[]) => void warnings.push(said) };
+    await put(
+      "a.yaml",
+      `
+apiVersion: trivet.dev/v1alpha1
+kind: RuntimePolicy
+metadata: { name: a }
+spec: { methods: [CreateContainer], namespaces: ["team-*"], validations: [{ expression: "false" }] }
+`,
+    );
+    opened.push(await openPolicyDirectory({ directory, log }));
+    expect(JSON.stringify(warnings)).toContain("a.yaml: spec.namespaces.0: no namespace can have this name");
+  });
+
   it("stay as they are for one bad file, which is told once, until all are good again", async () => {
     await put("a.yaml", policy("a"));
     const { reload, names, problem, results, errors } = await open();
@@ -219,7 +235,7 @@ describe("a watch of a directory", () => {
     }
   });
 
-  it("waits for nobody who writes all the time, and for no file that does not count", async () => {
+  it("waits for nobody who writes all the time", async () => {
     let changes = 0;
     const watch = watchDirectory({
       directory,
@@ -234,15 +250,14 @@ describe("a watch of a directory", () => {
       pollMs: 60_000,
     });
     let written = 0;
-    const writer = setInterval(() => void writeFile(join(directory, "a"), `${written++}`), 50);
-    const other = setInterval(() => void writeFile(join(directory, "b"), `${written++}`), 50);
+    const write = (file: string) =>
+      void writeFile(join(directory, file), `${written++}`).catch(() => undefined);
+    const writers = ["a", "b"].map((file) => setInterval(() => write(file), 50));
     try {
       await vi.waitFor(() => expect(changes).toBeGreaterThan(0), { timeout: 10_000 });
     } finally {
-      clearInterval(writer);
+      for (const writer of writers) clearInterval(writer);
     }
-    await vi.waitFor(() => expect(changes).toBeGreaterThan(1), { timeout: 10_000 });
-    clearInterval(other);
     watch.close();
   });
 

@@ -6,8 +6,10 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PodIndex } from "../cri/pods/pod-index.ts";
 import { createPolicyEngine, type PolicyEngine } from "../cri/policy/engine.ts";
-import { loadPolicies, type PolicySource } from "../cri/policy/load.ts";
+import { lintPolicies } from "../cri/policy/lint.ts";
+import { checkPolicies, loadPolicies, type PolicySource, policiesError } from "../cri/policy/load.ts";
 import type { RuntimePolicy } from "../cri/policy/policy.ts";
+import { problemText } from "../cri/policy/problem.ts";
 import type { Exemptions } from "../cri/policy/select.ts";
 import { TrivetError } from "../errors.ts";
 import { fromNodeError } from "../host/errno.ts";
@@ -97,6 +99,11 @@ export interface PolicyDirectoryOptions {
   readonly onReload?: (result: "ok" | "failed") => void;
 }
 
+/** Policies are compared with one another: beyond this number that takes longer than a reload may. */
+const MAX_LINTED = 200;
+/** Of the warnings. */
+const MAX_SHOWN = 20;
+
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** Reads the policies and keeps them as the directory is. Throws `invalid` where they are bad and none are kept. */
@@ -144,14 +151,25 @@ class OpenDirectory implements PolicyDirectory {
   async #load(): Promise<void> {
     const { directory, cacheFile, log } = this.#options;
     const sources = await readPolicySources(directory);
-    const policies = loadPolicies(sources);
-    this.engine.replace(policies);
+    const { policies, problems } = checkPolicies(sources);
+    if (problems.length > 0) throw policiesError(problems);
+    this.engine.replace(policies.map(({ policy }) => policy));
+    // A refusal that can never be is an open door: who did not ask `policy check` is told here.
+    if (policies.length <= MAX_LINTED) this.#warn(lintPolicies(policies).map(problemText));
     this.#seen = JSON.stringify(sources);
     this.#problem = undefined;
     if (cacheFile === undefined) return;
     await writePolicyCache(cacheFile, { directory, sources }).catch((error: unknown) =>
       log.warn("policies: the good set cannot be kept for the next start", { error: messageOf(error) }),
     );
+  }
+
+  #warn(warnings: readonly string[]): void {
+    if (warnings.length === 0) return;
+    const [shown, more] = [warnings.slice(0, MAX_SHOWN), warnings.length - MAX_SHOWN];
+    this.#options.log.warn("policies: some say what is probably not meant", {
+      warnings: [...shown, ...(more > 0 ? [`and ${more} more: see trivet cri policy check`] : [])],
+    });
   }
 
   reload(): Promise<ReloadResult> {

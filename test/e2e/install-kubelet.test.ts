@@ -102,6 +102,16 @@ describe("with kubeadm's files and systemd,", () => {
     node.write(flagsFile, anew.replace("10.0.0.8", "10.0.0.7"));
   });
 
+  it("uninstalling restarts a kubelet that was bypassed and not restarted, and leaves no mark", async () => {
+    expect((await node.trivet("install", "kubelet", "--yes", ...bounds)).status).toBe(0);
+    expect((await node.trivet("bypass", "--no-restart")).status).toBe(0);
+    expect(node.usedSocket()).toBe(proxySocket);
+    node.write("/run/trivet-kubelet-guard.log", "");
+    const { status, stdout, stderr } = await node.trivet("uninstall", "--service-manager", "none");
+    expect(status, stdout + stderr).toBe(0);
+    expect([node.usedSocket(), node.isThere("/run/trivet-kubelet-guard.log")]).toEqual([node.runtime, false]);
+  });
+
   it("a kubelet that is never healthy behind the proxy is taken back, with its last words", async () => {
     node.behave(`sick ${proxySocket}`);
     const log = ["--kubelet-log", "/run/kubelet.log"];
@@ -181,8 +191,11 @@ describe("without systemd,", () => {
   });
 });
 
-/** The lock stays until everything of Trivet is taken away; so do the directories that it is in. */
+/**
+ * The lock stays until everything of Trivet is taken away; so do the directories that it is in. Of the logs an empty directory goes, which
+ * this machine may have.
+ */
 function withoutLock(changes: Record<string, string>): Record<string, string> {
-  const own = /^var(\/lib(\/trivet(\/install(\/lock)?)?)?)? /;
+  const own = /^var(\/log(\/trivet)?|\/lib(\/trivet(\/install(\/lock)?)?)?)? /;
   return Object.fromEntries(Object.entries(changes).filter(([line]) => !own.test(line)));
 }

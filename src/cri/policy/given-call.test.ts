@@ -63,7 +63,10 @@ describe("a call that is given", () => {
   it.each([
     [{ method: "Creatcontainer" }, /CRI has no method Creatcontainer, did you mean CreateContainer\?/],
     [{ method: "Exec", request: [] }, /must be a mapping/],
-    [{ method: "Exec", request: { containerid: "x" } }, /ExecRequest has no field containerid, did you mean container_id\?/],
+    [
+      { method: "Exec", request: { containerid: "x" } },
+      /ExecRequest has no field containerid, did you mean container_id\?/,
+    ],
     [{ method: "Exec", request: { tty: "secret" } }, /^(?!.*secret).*Exec\.tty: must be true or false/],
   ])("%j is refused", (description, why) => {
     expect(() => giveCall(description)).toThrow(why);

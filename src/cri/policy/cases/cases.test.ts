@@ -73,10 +73,7 @@ describe("a case", () => {
       '{ fields: { "config.envs[PASSWORD]": hunter3 } }',
       ['config.envs[PASSWORD]: "[redacted]" / "[redacted]", another one'],
     ],
-    [
-      '{ fields: { "config.envs[PASSWORD]": null } }',
-      ['config.envs[PASSWORD]: nothing / "[redacted]"'],
-    ],
+    ['{ fields: { "config.envs[PASSWORD]": null } }', ['config.envs[PASSWORD]: nothing / "[redacted]"']],
     ['{ fields: { "config.mounts[/x].host_path": /h } }', ["config.mounts[/x].host_path: a value / nothing"]],
     [
       '{ fields: { "config.mounts[/d]": { readonly: false } } }',

@@ -192,6 +192,33 @@ describe("a request that is too large for policies", () => {
   });
 });
 
+describe("a choice of elements by their fields", () => {
+  const remove = (where: string) =>
+    policiesOf({
+      p: `methods: [CreateContainer]\nmutations: [{ op: removeWhere, path: config.mounts, where: ${where} }]`,
+    });
+  const mounts = [
+    { container_path: "/a", propagation: "PROPAGATION_BIDIRECTIONAL" },
+    { container_path: "/b", propagation: "PROPAGATION_PRIVATE" },
+  ];
+  const request = { ...createContainer, config: { ...containerConfig, mounts } };
+
+  it.each(["{ propagation: PROPAGATION_BIDIRECTIONAL }", "{ propagation: 2 }"])("by %s is made", (where) => {
+    const { message } = decided(createPolicyEngine({ policies: remove(where) }), "CreateContainer", request);
+    const { config } = readRequest("CreateContainer", message ?? Buffer.alloc(0)) as {
+      config: { mounts: unknown[] };
+    };
+    expect(config.mounts).toMatchObject([{ container_path: "/b" }]);
+  });
+
+  it.each([
+    ["{ propagation: BIDIRECTIONAL }", /where\.propagation: is no name of MountPropagation.*PROPAGATION_/],
+    ["{ propagation: PROPAGATION_BIDIRECTONAL }", /did you mean PROPAGATION_BIDIRECTIONAL\?/],
+  ])("by %s, which no element can have, is refused", (where, why) => {
+    expect(() => remove(where)).toThrow(why);
+  });
+});
+
 describe("many image volumes", () => {
   it("are rewritten in one go", () => {
     const engine = createPolicyEngine({

@@ -2,6 +2,8 @@
 import { type Field, messageType } from "../wire/descriptors.ts";
 import type { ItemPredicate } from "../wire/mutation.ts";
 import { nearestName } from "../wire/nearest.ts";
+import { scalarValue } from "../wire/scalar.ts";
+import { encodeValue } from "../wire/value.ts";
 import { type CelMessage, celMessage } from "./cel/cel-message.ts";
 import { Meter } from "./cel/cost.ts";
 
@@ -39,6 +41,13 @@ function unknownField(message: string, name: string): string {
   return `${message} has no field ${name}${near === undefined ? ` (it has ${names.join(", ")})` : `, did you mean ${near}?`}`;
 }
 
+/** The value as it is read from an element. One that no element can have is an error: it would mean none of them. */
+function readAs(field: Field, choice: unknown): unknown {
+  if (field.kind === "string" || field.kind === "bytes") return choice;
+  const bytes = encodeValue(field, choice, `where.${field.name}`);
+  return scalarValue(field, bytes, 0, bytes.length);
+}
+
 function fieldTest(field: Field, value: unknown): (item: CelMessage) => boolean {
   const choices = Array.isArray(value) ? value : [value];
   if (choices.length === 0) throw new Error(`where.${field.name}: names no value`);
@@ -51,7 +60,7 @@ function fieldTest(field: Field, value: unknown): (item: CelMessage) => boolean 
     if (isBool !== (typeof choice === "boolean")) {
       throw new Error(`where.${field.name}: ${isBool ? "must be true or false" : "is no true or false"}`);
     }
-    texts.add(String(choice));
+    texts.add(String(readAs(field, choice)));
   }
   return (item) => texts.has(String(item.read(field)));
 }

@@ -2,8 +2,10 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
+import { defineInstallNode } from "../../src/commands/install/node.ts";
 import { driverName } from "../../src/csi/names.ts";
 import { parseParameters } from "../../src/csi/parameters.ts";
 import { version } from "../../src/version.ts";
@@ -100,11 +102,15 @@ describe.each([...rendered.keys()])("the manifests: %s", (name) => {
     }
   });
 
-  test("install the runtime first, and the proxy before the network", () => {
-    const order = ["install-runtime", "install-cri", "install-cni"];
-    for (const [pod, { initContainers = [] }] of podSpecs(all(name))) {
-      const names = initContainers.map((container) => container.name);
-      expect(names, pod).toEqual(order.filter((each) => names.includes(each)));
+  test("install the host's part with flags that the verb takes", () => {
+    for (const [, { initContainers = [] }] of podSpecs(all(name))) {
+      for (const { args } of initContainers) {
+        const command = new Command().exitOverride();
+        defineInstallNode(command.action(() => undefined));
+        expect(args[0]).toBe("install");
+        command.action(() => undefined).parse(args.slice(1), { from: "user" });
+        expect(command.args).toEqual([]);
+      }
     }
   });
 

@@ -41,6 +41,7 @@ type Component = (typeof components)[number];
 
 export interface InstallFlags extends SystemFlags, CniFlags {
   readonly components?: readonly Component[];
+  readonly without?: readonly Component[];
   readonly bundle?: string;
   readonly upstream?: string;
   readonly fromPod?: boolean;
@@ -54,6 +55,7 @@ export function defineInstallNode(command: Command): void {
   command
     .enablePositionalOptions()
     .option("--components <list>", `some of ${components.join(",")} (default: all)`, parseComponents)
+    .option("--without <part>", "leave a part out; may be repeated", addPart)
     .option("--bundle <dir>", "the bundle to install (default: the one that this program is part of)")
     .option(
       "--upstream <address>",
@@ -87,9 +89,17 @@ function parseComponents(value: string): Component[] {
   throw new TrivetError({ kind: "invalid", op: "install.options", subject: "--components", message });
 }
 
+function addPart(value: string, before: readonly Component[] = []): Component[] {
+  const known = components.find((component) => component === value);
+  if (known) return [...before, known];
+  const message = `--without is "${value}": it must be one of ${components.join(", ")}`;
+  throw new TrivetError({ kind: "invalid", op: "install.options", subject: "--without", message });
+}
+
 type Rows = string[][];
 
-const wantedOf = ({ components: given }: InstallFlags): readonly Component[] => given ?? components;
+const wantedOf = ({ components: given = components, without = [] }: InstallFlags): readonly Component[] =>
+  given.filter((component) => !without.includes(component));
 
 async function runInstall(flags: InstallFlags): Promise<void> {
   // Every mistake in the settings before anything is changed.
@@ -157,7 +167,7 @@ async function installRuntime(system: System, flags: InstallFlags, rows: Rows): 
 async function tryRuntime({ exec }: System, directory: string): Promise<void> {
   const argv = [join(directory, "bin/trivet"), "version"] as const;
   await execOrThrow(exec, argv, { timeoutMs: 60_000 }).catch((error: Error) => {
-    const advice = "the runtime needs a glibc of 2.28 or newer and libstdc++ on the node";
+    const advice = `the runtime needs a glibc of 2.28 or newer and libstdc++ on the node, and ${runtimeRoot} a file system that is not mounted noexec`;
     const message = `${directory} does not start on this node, and is not used: ${error.message}; ${advice}`;
     throw new TrivetError({
       kind: "unsupported",

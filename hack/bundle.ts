@@ -32,7 +32,7 @@ const addon = join(
 );
 
 /** Carried as they are, at the same place as in the repository: `packageRoot` finds them in both. */
-const carried = ["LICENSE", "proto", "daemonset/host", "daemonset/systemd"];
+const carried = ["LICENSE", "proto", "daemonset/host", "daemonset/policies", "daemonset/systemd"];
 
 // esbuild's modules have no `require`, which the CommonJS packages inside the bundle call.
 const banner = `import { createRequire as __createRequire } from "node:module";

@@ -219,6 +219,27 @@ describe("a choice of elements by their fields", () => {
   });
 });
 
+describe("a comparison with a name that an enum does not have", () => {
+  const options = "object.config.linux.security_context.namespace_options";
+  const load = (expression: string) =>
+    policiesOf({ p: `methods: [RunPodSandbox]\nvalidations: [{ expression: '${expression}' }]` });
+
+  it.each([
+    [`${options}.network != "NODES"`, '"NODES" is no name of NamespaceMode, did you mean NODE?'],
+    [`"HOST" == ${options}.pid`, '"HOST" is no name of NamespaceMode (it has POD'],
+    [`!(${options}.ipc in ["NODE", "Pod"])`, '"Pod" is no name of NamespaceMode, did you mean POD?'],
+  ])("is refused: %s", (expression, why) => {
+    expect(() => load(expression)).toThrow(why);
+  });
+
+  it.each([`${options}.network != "NODE"`, `${options}.pid in ["POD", "7"]`, `${options}.ipc == pod.name`])(
+    "others are taken: %s",
+    (expression) => {
+      expect(load(expression)).toHaveLength(1);
+    },
+  );
+});
+
 describe("many image volumes", () => {
   it("are rewritten in one go", () => {
     const engine = createPolicyEngine({

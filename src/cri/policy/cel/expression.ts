@@ -7,6 +7,7 @@ import { isKind } from "../../../errors.ts";
 import { nearestName } from "../../wire/nearest.ts";
 import { CelMessage } from "./cel-message.ts";
 import type { Meter } from "./cost.ts";
+import { enumProblem } from "./enum-names.ts";
 import { fieldNamesOf, type Scope, variableNames } from "./environment.ts";
 import { ExpressionFailure } from "./failure.ts";
 import { compilePattern } from "./pattern.ts";
@@ -58,6 +59,10 @@ export function compileExpression({ source, environment, result }: ExpressionSou
     throw new Error(`gives ${type}, but ${result} is needed: ${source}`);
   }
   const nodes = allNodes(root);
+  for (const node of nodes) {
+    const problem = enumProblem(node);
+    if (problem !== undefined) throw new Error(`${problem}${place(source, node.start)}: ${source}`);
+  }
   for (const node of nodes) countSteps(node, meter);
   for (const node of nodes) payForLoop(node, meter);
   for (const node of nodes) payForSearch(node, meter);

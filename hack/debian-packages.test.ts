@@ -46,7 +46,23 @@ function run(...packages: string[]): Promise<{ code: number; stderr: string }> {
   });
 }
 
+/** Every package that the Makefile and the image name. */
+function namedPackages(): string[] {
+  const makefile = readFileSync(join(import.meta.dirname, "../Makefile"), "utf8");
+  const lines = makefile.match(/(?<=hack\/debian-packages )[^\n]*/g) ?? [];
+  const image =
+    readFileSync(join(import.meta.dirname, "image/debian-files"), "utf8").match(/^[a-z][^ ]*/gm) ?? [];
+  const names = lines.flatMap((line) => line.split(" ")).filter((word) => /^[a-z][a-z0-9.+-]+$/.test(word));
+  return [...new Set([...names.filter((word) => !["print", "sort"].includes(word)), ...image])].sort();
+}
+
 describe("the Debian packages", () => {
+  it.each(namedPackages())("know how to look for %s", async (name) => {
+    program("id", { output: "1000" });
+    program("apt-get");
+    expect((await run(name)).stderr).not.toContain("does not know");
+  });
+
   it("that are there in any form are left alone: nothing is asked of apt", async () => {
     for (const name of ["containerd", "runc", "id", "apt-get"]) program(name);
     expect(await run("containerd", "runc")).toEqual({ code: 0, stderr: "" });

@@ -18,8 +18,9 @@ const line = "::respawn:/opt/trivet/supervise\n";
 let node: WholeNode;
 let before: Record<string, object>;
 
-const install = (version: keyof typeof bundles) =>
-  node.do(`${bundles[version]}/bin/trivet`, "install", "--subnet", "10.78.0.0/24", "--loopback");
+const installation = (version: keyof typeof bundles) =>
+  [`${bundles[version]}/bin/trivet`, "install", "--subnet", "10.78.0.0/24", "--loopback"] as const;
+const install = (version: keyof typeof bundles) => node.do(...installation(version));
 
 async function answers(): Promise<boolean> {
   const cri = connectCri({ path: node.at(proxySocket) });
@@ -61,6 +62,12 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await node?.destroy();
+});
+
+test("a dry run has nothing to warn of, and changes nothing", async () => {
+  const { status, stderr } = await node.run(...installation("1.0.0"), "--dry-run");
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(await node.changes()).toEqual(before);
 });
 
 test("it is said what is left to do, and done with one line of the inittab", async () => {
@@ -107,6 +114,8 @@ test("after the power was cut the node becomes well by itself", async () => {
 
 test("it goes without a trace", async () => {
   await edit((text) => text.replace(line, ""));
+  const planned = await node.do(trivet, "uninstall", "--dry-run");
+  expect(planned).not.toMatch(/kept|^data/m);
   const stdout = await node.do(trivet, "uninstall");
   expect(stdout).toContain("every path is as it was before");
   await node.until(async () => (await proxies()).length === 0, "the end of the proxies");

@@ -160,11 +160,14 @@ async function tryBeside(binDir: string, { files, trial, programs, conflist }: T
 async function warningsFor(flags: InstallFlags, files: Files): Promise<string[]> {
   const { binDir, confDir, runtime, socket = defaultSocket } = flags;
   const warnings = judgeNeighbours(await neighboursIn(files, confDir), conflistName);
-  if (!(await isThere(files, join(binDir, "loopback")))) {
+  const isGiven = flags.dryRun && flags.loopback;
+  if (!isGiven && !(await isThere(files, join(binDir, "loopback")))) {
     warnings.push(
       `${binDir} has no plugin loopback, without which containerd starts no pod: run this with --loopback`,
     );
   }
+  // In a dry run what other parts of the same run put there is missing.
+  if (flags.dryRun) return warnings;
   if (!(await isThere(files, runtime))) {
     warnings.push(
       `${runtime} is not there: while the agent is away pods can neither start nor stop; see --runtime`,

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { ruleTable } from "../../cni/datapath/rule-table.ts";
+import { recordPath } from "../../cni/install/files.ts";
 import { TrivetError } from "../../errors.ts";
 import { createNft } from "../../host/nft.ts";
 import { createSyscalls } from "../../host/syscall.ts";
@@ -228,6 +229,8 @@ async function takeOutData({ files, stateDir }: System, flags: UninstallFlags, r
   const data = listed.map(({ name }) => name).filter((name) => name !== "install");
   for (const name of data) {
     const path = join(stateDir, name);
+    // A dry run finds what the network's part would have taken away by now.
+    if (flags.dryRun && path === recordPath(stateDir)) continue;
     if (!flags.deleteData) rows.push(["data", path, "kept: --delete-data removes it"]);
     else if (flags.dryRun) rows.push(["data", path, "would be removed"]);
     else {

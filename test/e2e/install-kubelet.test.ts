@@ -110,6 +110,9 @@ describe("with kubeadm's files and systemd,", () => {
     const { status, stdout, stderr } = await node.trivet("uninstall", "--service-manager", "none");
     expect(status, stdout + stderr).toBe(0);
     expect([node.usedSocket(), node.isThere("/run/trivet-kubelet-guard.log")]).toEqual([node.runtime, false]);
+    // Its socket went with /run/trivet.
+    await node.stopProxy();
+    await node.startProxy();
   });
 
   it("a kubelet that is never healthy behind the proxy is taken back, with its last words", async () => {

@@ -37,13 +37,16 @@ exec chroot "$1/merged" sh -c "sleep infinity & while :; do wait; done"
 /** What a unit says, in the shell's way: variables from its files, then the last command line. */
 const startKubelet = `#!/bin/bash
 exec >>/run/kubelet.log 2>&1 </dev/null
+# One restart at a time, as a service manager has it: that of an installer that was killed goes on beside its guard's.
+exec 9>/run/start-kubelet.lock
+flock 9
 [ -f /run/kubelet.pid ] && kill "$(cat /run/kubelet.pid)" 2>/dev/null
 while [ -f /run/kubelet.pid ] && kill -0 "$(cat /run/kubelet.pid)" 2>/dev/null; do sleep 0.02; done
 echo start >>/run/starts
 for file in $(sed -n 's/^EnvironmentFile=-\\{0,1\\}//p' ${unit}); do [ -f "$file" ] && . "$file"; done
 line=$(cat ${unit} ${unit}.d/*.conf 2>/dev/null | sed -n 's/^ExecStart=\\(.\\)/\\1/p' | tail -1)
 export KUBELET_BEHAVIOUR=/run/behaviour
-eval "setsid $line & echo \\$! >/run/kubelet.pid"
+eval "setsid $line 9>&- & echo \\$! >/run/kubelet.pid"
 `;
 
 /** Named as the kubelet is, whatever runs it. */

@@ -1,7 +1,7 @@
 /**
- * A node to install onto: a mount and a network namespace of its own, in which /opt, /var/lib, /run and /etc are its own too (/etc begins as the
- * machine's). Nothing of the machine is changed. In place of systemd it has a program of that name, which starts, reloads and
- * stops the proxy by the commands of the unit files and writes down what it was told.
+ * A node to install onto: a mount and a network namespace of its own, in which /opt, /var/lib, /var/log, /run and /etc are its own too
+ * (/etc begins as the machine's). Nothing of the machine is changed. In place of systemd it has a program of that name, which starts,
+ * reloads and stops the proxy by the commands of the unit files and writes down what it was told.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createSyscalls } from "../../../src/host/syscall.ts";
 import { treeManifest } from "./tree-manifest.ts";
 
-const own = ["etc", "opt", "var/lib", "run"] as const;
+const own = ["etc", "opt", "var/lib", "var/log", "run"] as const;
 
 /** Understands what `trivet install` says to systemd, and no more. */
 const systemctl = (directory: string) => `#!/bin/sh

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir, readdir, readFile, rmdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -162,7 +162,6 @@ export class WholeNode {
   #disk: ChildProcess | undefined;
   #machine: ChildProcess | undefined;
   #pid = 0;
-  #groups: string[] = [];
 
   constructor({ init = "systemd" }: WholeNodeOptions = {}) {
     this.#init = init;
@@ -171,11 +170,12 @@ export class WholeNode {
   /** Makes its disk and starts it. */
   async create(): Promise<void> {
     const { directory } = this;
+    // In the end the directory goes from here too, should this process not live to remove it.
     const script = `set -e; mount -t tmpfs -o mode=0755 tmpfs ${directory}; cd ${directory}
       mkdir root upper work tmp containerd; chmod 1777 tmp; ${this.#overlay()}; cd root
       rm -rf ${cleared.join(" ")}; mkdir -p ${[...cleared, ...used].join(" ")}; mkdir mnt/made; rmdir mnt/made
       rmdir opt/trivet etc/trivet var/lib/trivet var/log/trivet
-      echo made; read line; cd ${directory}; umount root; echo ready; read end`;
+      echo made; read line; cd ${directory}; umount root; echo ready; read end || :; cd /; umount -l ${directory}; rmdir ${directory}`;
     this.#disk = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], {
       stdio: ["pipe", "pipe", "inherit"],
     });
@@ -210,9 +210,9 @@ export class WholeNode {
   /** Switches it on. Resolves when systemd has reached its target, or when containerd answers. */
   async boot(): Promise<void> {
     const all = await hierarchies();
-    this.#groups = all.map(({ path }) => join(path, `trivet-node-${process.pid}-${Date.now()}`));
-    for (const path of this.#groups) await mkdir(path);
-    const enter = this.#groups.map(
+    const groups = all.map(({ path }) => join(path, `trivet-node-${process.pid}-${Date.now()}`));
+    for (const path of groups) await mkdir(path);
+    const enter = groups.map(
       (path) => `for name in cpus mems; do
         [ ! -e ${path}/cpuset.$name ] || [ -e ${CGROUPS}/cgroup.procs ] || cat ${path}/../cpuset.$name >${path}/cpuset.$name
       done
@@ -225,7 +225,12 @@ export class WholeNode {
     const outer = `set -e
       ${enter.join("\n")}
       unshare ${flags} sh ${this.directory}/boot.sh </dev/null & machine=$!
-      echo $machine; read end || :; kill -9 $machine 2>/dev/null; wait`;
+      echo $machine; read end || :; kill -9 $machine 2>/dev/null || :; wait
+      # The kernel may take its last process out of it a moment later.
+      for group in ${groups.join(" ")}; do
+        echo $$ >$group/../cgroup.procs || :
+        for try in $(seq 40); do find $group -depth -type d -exec rmdir {} + && break || sleep 0.05; done
+      done 2>/dev/null`;
     const argv = ["-t", String(this.#disk?.pid), "-m", "sh", "-c", outer];
     const machine = spawn("nsenter", argv, { stdio: ["pipe", "pipe", "inherit"] });
     this.#machine = machine;
@@ -290,7 +295,6 @@ export class WholeNode {
     const ended = machine.exitCode === null ? once(machine, "exit") : undefined;
     machine.stdin?.end();
     await ended;
-    for (const path of this.#groups) await removeGroup(path);
   }
 
   async destroy(): Promise<void> {
@@ -380,19 +384,4 @@ interface Entry {
   readonly first?: string;
   readonly links?: bigint;
   readonly xattrs?: Readonly<Record<string, string>>;
-}
-
-/** From the innermost outwards, once the kernel has taken the last process out of it. */
-async function removeGroup(path: string): Promise<void> {
-  for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
-    if (entry.isDirectory()) await removeGroup(join(path, entry.name));
-  }
-  for (let tries = 0; tries < 40; tries += 1) {
-    const gone = await rmdir(path).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => error.code === "ENOENT",
-    );
-    if (gone) return;
-    await sleep(POLL_MS);
-  }
 }

@@ -210,6 +210,9 @@ async function main(rounds: number, memoryCalls: number): Promise<void> {
   }
 }
 
+// Whoever is stopped half-way leaves no proxies behind.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
 const [rounds, memoryCalls] = process.argv.slice(2).map(Number);
 main(rounds ?? DEFAULT_ROUNDS, memoryCalls ?? DEFAULT_MEMORY_CALLS).catch((error: Error) => {
   process.stderr.write(`${error.message}\n`);

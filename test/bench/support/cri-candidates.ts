@@ -41,6 +41,7 @@ interface Started {
 
 function start(command: string, args: readonly string[]): Started {
   const child = spawn(command, args, { stdio: ["ignore", "inherit", "inherit"] });
+  process.once("exit", () => child.kill());
   return { child, stopped: new Promise((resolve) => child.once("exit", resolve)) };
 }
 

@@ -23,21 +23,19 @@ const CGROUPS = "/sys/fs/cgroup";
 /** What other programs of this machine have put there is not this node's. */
 const cleared = [
   ...["etc/systemd/system", "etc/cni", "etc/trivet", "etc/containerd", "etc/kubernetes"],
-  ...[
-    "opt/trivet",
-    "opt/cni",
-    "var/lib/trivet",
-    "var/lib/cni",
-    "var/lib/kubelet",
-    "var/log/trivet",
-    "var/log/pods",
-  ],
+  ...["opt/trivet", "opt/cni", "var/lib/trivet", "var/lib/cni", "var/lib/kubelet", "var/log"],
 ];
 
 /** What a runtime and a kubelet leave of pods that were there before. */
 const used = [
   ...["var/lib/containerd", "etc/cni/net.d", "opt/cni/bin", "var/lib/kubelet/plugins/kubernetes.io/csi"],
-  ...["var/lib/kubelet/plugins_registry", "var/lib/kubelet/pods", "var/lib/cni/results", "mnt"],
+  ...[
+    "var/lib/kubelet/plugins_registry",
+    "var/lib/kubelet/pods",
+    "var/lib/cni/results",
+    "var/log/pods",
+    "mnt",
+  ],
 ];
 
 const kubeletProgram = join(packageRoot, "test/e2e/support/whole-kubelet.ts");
@@ -174,7 +172,7 @@ export class WholeNode {
     const script = `set -e; mount -t tmpfs -o mode=0755 tmpfs ${directory}; cd ${directory}
       mkdir root upper work tmp containerd; chmod 1777 tmp; ${this.#overlay()}; cd root
       rm -rf ${cleared.join(" ")}; mkdir -p ${[...cleared, ...used].join(" ")}; mkdir mnt/made; rmdir mnt/made
-      rmdir opt/trivet etc/trivet var/lib/trivet var/log/trivet
+      rmdir opt/trivet etc/trivet var/lib/trivet
       echo made; read line; cd ${directory}; umount root; echo ready; read end || :; cd /; umount -l ${directory}; rmdir ${directory}`;
     this.#disk = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], {
       stdio: ["pipe", "pipe", "inherit"],

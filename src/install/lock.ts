@@ -28,8 +28,16 @@ export async function whileLocked<T>(files: Files, stateDir: string, act: () => 
   }
 }
 
-/** While it is held, when nothing is installed any more: takes away the lock and the directories that are empty then. */
-export async function removeLock(files: Files, stateDir: string): Promise<void> {
+/**
+ * While it is held, when nothing is installed any more: takes away the lock and the directories that are empty then, the state
+ * directory only if nothing of Trivet is to stay.
+ */
+export async function removeLock(
+  files: Files,
+  stateDir: string,
+  { keepsStateDir = false } = {},
+): Promise<void> {
   await ifThere(files.unlink(lockPath(stateDir)));
-  if (await isGone(files, join(stateDir, "install"))) await isGone(files, stateDir);
+  const isEmpty = await isGone(files, join(stateDir, "install"));
+  if (isEmpty && !keepsStateDir) await isGone(files, stateDir);
 }

@@ -69,14 +69,15 @@ describe("through the proxy, with Trivet's own pod network,", () => {
   });
 
   it("each call is in the record, with its status", async () => {
-    const records = (await readFile(stage.paths.callLog, "utf8"))
-      .trimEnd()
-      .split("\n")
-      .map((line) => JSON.parse(line) as { method: string; status: string });
-    const statuses = new Set(records.map(({ method, status }) => `${method} ${status}`));
-    expect(statuses).toContain("Version OK");
-    expect(statuses).toContain("RuntimeConfig UNIMPLEMENTED");
-    expect(statuses).toContain("RunPodSandbox OK");
+    const statuses = async () => {
+      const lines = (await readFile(stage.paths.callLog, "utf8")).trimEnd().split("\n");
+      const records = lines.map((line) => JSON.parse(line) as { method: string; status: string });
+      return [...new Set(records.map(({ method, status }) => `${method} ${status}`))];
+    };
+    // Lines that come close together are written together, a moment later.
+    await expect
+      .poll(statuses, { timeout: 5_000 })
+      .toEqual(expect.arrayContaining(["Version OK", "RuntimeConfig UNIMPLEMENTED", "RunPodSandbox OK"]));
   });
 });
 

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { FileOutcome } from "../../cni/install/files.ts";
 import { defaultStateDir } from "../../config/node.ts";
+import { removeLock } from "../../install/lock.ts";
 import { print } from "../print.ts";
 import { formatTable } from "../table.ts";
 import { openSystem, type System, withSystem } from "./context.ts";
@@ -28,7 +29,15 @@ export function defineUninstallCni(command: Command): void {
 
 async function runUninstall({ stateDir, dryRun }: UninstallFlags): Promise<void> {
   const system = { root: "/", stateDir, serviceManager: "none" } as const;
-  const act = (on: System) => removeNetwork(on, { dryRun });
+  const act = async (on: System) => {
+    const removed = await removeNetwork(on, { dryRun });
+    // Where nothing else is installed there is nothing to remember.
+    if (!dryRun && (await on.journal.entries()).length === 0) {
+      await on.journal.finish();
+      await removeLock(on.files, on.stateDir, { keepsStateDir: true });
+    }
+    return removed;
+  };
   const { outcomes, restored } = dryRun ? await act(await openSystem(system)) : await withSystem(system, act);
   const again = restored.filter(({ outcome }) => outcome === "restored").map(({ path }) => path);
   const rows = [...outcomes].map(([path, outcome]) => [

@@ -60,7 +60,7 @@ export function define(command: Command): void {
     .option("--config <file>", "the configuration of trivet node: its pools are looked at when it is away")
     .option(
       "--root <dir>",
-      "where the host's files are (default: / or, in a container that sees the host's processes, /proc/1/root)",
+      "where the host's files are (default: / or, in a container that sees the host's processes, the host's root)",
     );
   for (const [flag, help, value] of Object.values(flags)) {
     command.option(

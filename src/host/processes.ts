@@ -20,9 +20,6 @@ export type ListProcesses = () => Promise<HostProcess[]>;
 /** Those that have the same root as this process. */
 export const listProcesses: ListProcesses = () => listWith("self");
 
-/** Those that have the same root as the first process: of the host, for whoever runs in a container that sees its processes. */
-export const listHostProcesses: ListProcesses = () => listWith("1");
-
 /** Those that have the same root as this one. */
 export const listProcessesBeside = (pid: string): Promise<HostProcess[]> => listWith(pid);
 

@@ -1,10 +1,11 @@
-/** The real effects of doctor. In a container that sees the host's processes it looks at the host, through /proc/1/root. */
-import { access, constants, readFile, readlink } from "node:fs/promises";
+/** The real effects of doctor. In a container that sees the host's processes it looks at the host, through /proc/PID/root. */
+import { access, constants, readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { isKind, TrivetError } from "../../errors.ts";
 import { createBtrfs } from "../../host/btrfs.ts";
 import { createExec } from "../../host/exec.ts";
 import { createFiles } from "../../host/files.ts";
+import { findHostProcess } from "../../host/host-process.ts";
 import { listProcessesBeside } from "../../host/processes.ts";
 import { createProjectQuota } from "../../host/quota.ts";
 import { findSocketHolders } from "../../host/socket-holders.ts";
@@ -86,7 +87,8 @@ export interface Host {
 export async function findHost(root: string | undefined): Promise<Host> {
   if (root === "/") return { root, pid: "self" };
   if (root !== undefined) return { root, pid: /^\/proc\/(\d+)\/root\/?$/.exec(root)?.[1] };
-  return (await isInContainer()) ? { root: "/proc/1/root", pid: "1" } : { root: "/", pid: "self" };
+  const pid = await findHostProcess();
+  return pid === undefined ? { root: "/", pid: "self" } : { root: `/proc/${pid}/root`, pid };
 }
 
 /** In the pod of the DaemonSet it is mounted, on a host it is where people put it. */
@@ -123,13 +125,6 @@ async function quotaOf(syscalls: Syscalls, path: string, type: number): Promise<
     if (isKind(error, "unsupported", "not-found")) return "off";
     throw error;
   }
-}
-
-async function isInContainer(): Promise<boolean> {
-  const [own, first] = await Promise.all(
-    ["self", "1"].map((pid) => readlink(`/proc/${pid}/ns/mnt`).catch(() => "")),
-  );
-  return own !== first && first !== "";
 }
 
 async function get(url: string) {

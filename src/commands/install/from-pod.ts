@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { TrivetError } from "../../errors.ts";
+import { findHostProcess } from "../../host/host-process.ts";
 import { readRelease } from "../../install/release.ts";
 import { placeRelease, runtimeRoot } from "../../install/runtime.ts";
 import { progress, withSystem } from "./context.ts";
@@ -13,7 +14,7 @@ import type { InstallFlags } from "./node.ts";
 
 /** Ends with the exit code of the installer on the node. */
 export async function copyFromPod(flags: InstallFlags, bundle: string): Promise<void> {
-  const { hostPid } = flags;
+  const hostPid = flags.hostPid ?? (await findHostProcess()) ?? "1";
   if (!/^[1-9]\d*$/.test(hostPid)) {
     const message = `--host-pid is "${hostPid}": it must be the number of a process`;
     throw new TrivetError({ kind: "invalid", op: "install.options", subject: "--host-pid", message });

@@ -45,7 +45,7 @@ export interface InstallFlags extends SystemFlags, CniFlags {
   readonly bundle?: string;
   readonly upstream?: string;
   readonly fromPod?: boolean;
-  readonly hostPid: string;
+  readonly hostPid?: string;
   readonly force?: boolean;
   readonly dryRun?: boolean;
 }
@@ -62,7 +62,10 @@ export function defineInstallNode(command: Command): void {
       "the container runtime's socket, unix:///PATH (default: the one that is there)",
     )
     .option("--from-pod", "this runs in a pod with hostPID: install onto its node")
-    .option("--host-pid <pid>", "with --from-pod: a process that sees the node as it is", "1")
+    .option(
+      "--host-pid <pid>",
+      "with --from-pod: a process that sees the node as it is (default: the first one, or what started this container)",
+    )
     .option("--force", "overwrite files of the installation that somebody changed since")
     .option("--dry-run", "only say what would be done");
   addSystemOptions(command);

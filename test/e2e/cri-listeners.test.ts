@@ -116,7 +116,13 @@ beforeAll(async () => {
   proxy = createDaemon({
     args: ["cri", "--config", at("config.yaml")],
     logFile: at("cri.log"),
-    ready: socketAnswers(at("cri.sock")),
+    // Each socket is served a moment before or after the others.
+    ready: async () => {
+      const sockets = ["cri.sock", "agents/read-only.sock", "cri.ctl"].map((name) =>
+        socketAnswers(at(name))(),
+      );
+      return (await Promise.all(sockets)).every(Boolean);
+    },
   });
   await proxy.start();
   main = connectCri({ path: at("cri.sock") });

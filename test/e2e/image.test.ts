@@ -308,6 +308,20 @@ describe("its verbs, as the DaemonSet's pod runs them", () => {
     }
   });
 
+  test("install finds the node of its pod by itself, and the node's own copy takes it away again", async () => {
+    // This machine is the node: what is there already is somebody's.
+    const places = ["/opt/trivet", "/var/lib/trivet"];
+    for (const path of places) expect(existsSync(path), `${path} is there: take it away first`).toBe(false);
+    try {
+      const { exitCode, output } = await pod.run(["install", "--from-pod", "--components=runtime"]);
+      expect([exitCode, output]).toEqual([0, expect.stringContaining("/opt/trivet/current")]);
+      expect(run("/opt/trivet/current/bin/trivet", "version")).toContain(`trivet ${packageFile.version}`);
+    } finally {
+      if (existsSync("/opt/trivet/current")) run("/opt/trivet/current/bin/trivet", "uninstall");
+    }
+    for (const path of places) expect(existsSync(path), path).toBe(false);
+  });
+
   test("uninstall cni takes back what install has put there", async () => {
     const { exitCode } = await pod.run(["uninstall", "cni", "--state-dir", onNode("run/trivet-var")]);
     expect(exitCode).toBe(0);

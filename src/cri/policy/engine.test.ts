@@ -149,7 +149,7 @@ describe("a mutation", () => {
           - { op: removeWhere, path: config.linux.security_context.capabilities.add_capabilities, where: 'item == "SYS_ADMIN"' }
           - { op: add, path: config.mounts, value: { container_path: /ca, host_path: /etc/ca, readonly: true } }
           - { op: replaceWhere, path: config.mounts, where: { container_path: /etc/hosts }, value: { container_path: /etc/hosts, host_path: /dev/null } }
-          - { op: set, path: config.working_dir, valueExpression: '"/work/" + pod.namespace' }
+          - { op: set, path: config.working_dir, valueExpression: '"/srv/" + pod.namespace' }
           - { op: add, path: config.annotations, values: { example.org/by: trivet } }`,
     });
     expect(changed(engine, "CreateContainer", createContainer).config).toMatchObject({
@@ -166,7 +166,7 @@ describe("a mutation", () => {
         { container_path: "/etc/hosts", host_path: "/dev/null" },
         { container_path: "/ca", host_path: "/etc/ca", readonly: true },
       ],
-      working_dir: "/work/web",
+      working_dir: "/srv/web",
       annotations: new Map([["example.org/by", "trivet"]]),
     });
     const { outcomes, changes } = decide(engine, "CreateContainer", createContainer);

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { useProxies } from "../../../test/tap/proxied.ts";
 import { FrameType, PREFACE, Setting } from "./frames.ts";
 import type { CallEnd, TapHooks } from "./hooks.ts";
 import {
@@ -18,20 +19,13 @@ import {
   trailers,
   windowUpdate,
 } from "./testing/raw-frames.ts";
-import { dial, rawServer, startProxy, type TestProxy, until } from "./testing/sockets.ts";
+import { dial, rawServer, type TestProxy, until } from "./testing/sockets.ts";
 
 const MIB = 1 << 20;
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  vi.useRealTimers();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+const { cleanups, proxied } = useProxies();
+afterEach(() => {
+  vi.useRealTimers(); // before what was opened is closed: hooks run from the last to the first
 });
-
-async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<TestProxy> {
-  const test = await startProxy(options);
-  cleanups.push(() => test.close());
-  return test;
-}
 
 /** Answers every call with status 0, and streams of `/t.T/Silent` never. */
 function serveRaw(socket: Socket): void {

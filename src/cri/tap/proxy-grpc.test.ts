@@ -2,47 +2,16 @@
 
 import { renameSync } from "node:fs";
 import { createServer as createHttp2Server } from "node:http2";
-import { afterEach, describe, expect, it } from "vitest";
-import { grpcClient, serveGrpc } from "../../../test/tap/grpc-peers.ts";
+import { describe, expect, it } from "vitest";
+import { byFirstOctet, useProxies } from "../../../test/tap/proxied.ts";
 import { Flag, FrameType, PREFACE } from "./frames.ts";
-import type { CallEnd, CallObserver, EditDecision, TapHooks } from "./hooks.ts";
+import type { CallEnd, CallObserver } from "./hooks.ts";
 import { createRandom } from "./testing/random.ts";
 import { message, rawFrame, settings } from "./testing/raw-frames.ts";
-import { dial, listen, startProxy, type TestProxy, until } from "./testing/sockets.ts";
+import { dial, listen, until } from "./testing/sockets.ts";
 
 const MIB = 1 << 20;
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<TestProxy> {
-  const test = await startProxy(options);
-  cleanups.push(() => test.close());
-  return test;
-}
-
-async function grpcServer(path: string) {
-  const server = await serveGrpc(path);
-  cleanups.push(() => server.forceShutdown());
-  return server;
-}
-
-function clientOf(path: string) {
-  const client = grpcClient(path);
-  cleanups.push(() => client.close());
-  return client;
-}
-
-/** Holds every call and decides by the first octet of its message. */
-function byFirstOctet(ends: CallEnd[] = []): TapHooks {
-  const edit = (body: Uint8Array): EditDecision => {
-    if (body[0] === 1) return { action: "replace", message: Buffer.concat([body, body]) };
-    if (body[0] === 2) return { action: "deny", status: 7, message: "trivet: no, 100% nö" };
-    return { action: "forward" };
-  };
-  return { onRequest: () => ({ hold: true, call: { edit, onEnd: (end) => ends.push(end) } }) };
-}
+const { cleanups, clientOf, grpcServer, proxied } = useProxies();
 
 describe("grpc-js through the proxy", () => {
   it("unary calls, statuses, metadata, streams and deadlines come through", async () => {

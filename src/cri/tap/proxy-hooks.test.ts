@@ -1,44 +1,13 @@
 // What hooks may do, seen through grpc-js at both ends of a proxy on real sockets.
 
 import { createServer as createNetServer } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
-import { grpcClient, serveGrpc } from "../../../test/tap/grpc-peers.ts";
-import type { CallEnd, CallObserver, EditDecision, StreamStart, TapHooks } from "./hooks.ts";
+import { describe, expect, it } from "vitest";
+import { byFirstOctet, useProxies } from "../../../test/tap/proxied.ts";
+import type { CallEnd, CallObserver, StreamStart } from "./hooks.ts";
 import { defer, settled } from "./testing/deferred.ts";
-import { listen, startProxy, type TestProxy, until } from "./testing/sockets.ts";
+import { listen, until } from "./testing/sockets.ts";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<TestProxy> {
-  const test = await startProxy(options);
-  cleanups.push(() => test.close());
-  return test;
-}
-
-async function grpcServer(path: string) {
-  const server = await serveGrpc(path);
-  cleanups.push(() => server.forceShutdown());
-  return server;
-}
-
-function clientOf(path: string) {
-  const client = grpcClient(path);
-  cleanups.push(() => client.close());
-  return client;
-}
-
-/** Holds every call and decides by the first octet of its message. */
-function byFirstOctet(ends: CallEnd[] = []): TapHooks {
-  const edit = (body: Uint8Array): EditDecision => {
-    if (body[0] === 1) return { action: "replace", message: Buffer.concat([body, body]) };
-    if (body[0] === 2) return { action: "deny", status: 7, message: "trivet: no, 100% nö" };
-    return { action: "forward" };
-  };
-  return { onRequest: () => ({ hold: true, call: { edit, onEnd: (end) => ends.push(end) } }) };
-}
+const { cleanups, clientOf, grpcServer, proxied } = useProxies();
 
 describe("a decision that is pending", () => {
   it("does not keep a drain beyond its bound, and comes to nothing afterwards", async () => {

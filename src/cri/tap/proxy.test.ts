@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
+import { useProxies } from "../../../test/tap/proxied.ts";
 import { FrameType, PREFACE, Setting } from "./frames.ts";
 import {
   data,
@@ -12,19 +13,10 @@ import {
   trailers,
   windowUpdate,
 } from "./testing/raw-frames.ts";
-import { dial, rawServer, startProxy, type TestProxy, until } from "./testing/sockets.ts";
+import { dial, rawServer, until } from "./testing/sockets.ts";
 
 const MIB = 1 << 20;
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function proxied(options: Parameters<typeof startProxy>[0] = {}): Promise<TestProxy> {
-  const test = await startProxy(options);
-  cleanups.push(() => test.close());
-  return test;
-}
+const { cleanups, proxied } = useProxies();
 
 async function raw(path: string, onSocket: Parameters<typeof rawServer>[1]) {
   const server = await rawServer(path, onSocket);

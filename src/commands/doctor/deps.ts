@@ -13,10 +13,10 @@ import { createSyscalls, type Syscalls } from "../../host/syscall.ts";
 import { isLiveSocket } from "../../host/unix-socket.ts";
 import { rootedFiles } from "../../install/rooted-files.ts";
 import { version } from "../../version.ts";
+import { searchPath, usualPath } from "../search-path.ts";
 import type { QuotaState } from "./facts.ts";
 import type { DoctorDeps, DoctorSettings } from "./gather.ts";
 
-const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const HTTP_TIMEOUT_MS = 10_000;
 
 /** What was asked for on the command line. */
@@ -38,7 +38,7 @@ export async function createDoctorDeps({
   const syscalls = createSyscalls();
   const files = createFiles(syscalls);
   const host = await findHost(root);
-  const path = [process.env.PATH, SEARCH].filter(Boolean).join(delimiter);
+  const path = searchPath();
   const reach = (asked: string) => (host.root === "/" ? asked : join(host.root, asked));
   // What is said of a path is said of the host's.
   const asOnHost = <T>(work: Promise<T>): Promise<T> =>
@@ -161,7 +161,7 @@ async function pluginStatus(config: string): Promise<string | undefined> {
 
 /** The programs of a process in a container are those of its container. */
 async function isProgram(name: string, pid: number | undefined, path: string): Promise<boolean> {
-  const [search, root] = pid === undefined ? [path, "/"] : [SEARCH, `/proc/${pid}/root`];
+  const [search, root] = pid === undefined ? [path, "/"] : [usualPath, `/proc/${pid}/root`];
   for (const directory of search.split(delimiter)) {
     const found = await access(join(root, directory, name), constants.X_OK).then(
       () => true,

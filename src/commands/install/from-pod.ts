@@ -9,6 +9,7 @@ import { TrivetError } from "../../errors.ts";
 import { findHostProcess } from "../../host/host-process.ts";
 import { readRelease } from "../../install/release.ts";
 import { placeRelease, runtimeRoot } from "../../install/runtime.ts";
+import { searchPath } from "../search-path.ts";
 import { progress, withSystem } from "./context.ts";
 import type { InstallFlags } from "./node.ts";
 
@@ -71,14 +72,10 @@ function argumentsWithout(argv: readonly string[], names: readonly string[]): st
   return kept;
 }
 
-/** The image's PATH is short, since all is in one place there; on a node that may not be so. */
-const nodePath = () =>
-  `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
-
 /** Its output is ours, as it comes. */
 function run([program, ...args]: readonly [string, ...string[]]): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: "inherit", env: { ...process.env, PATH: nodePath() } });
+    const child = spawn(program, args, { stdio: "inherit", env: { ...process.env, PATH: searchPath() } });
     child.once("error", (error) => {
       const message = `${program} cannot be run: ${error.message}; the image must have it`;
       reject(new TrivetError({ kind: "precondition", op: "install.from-pod", subject: program, message }));

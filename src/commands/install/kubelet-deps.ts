@@ -13,16 +13,15 @@ import { createSyscalls } from "../../host/syscall.ts";
 import type { NodeDeps } from "../../install/kubelet/deps.ts";
 import { awaitGuard } from "../../install/kubelet/guard.ts";
 import { rootedFiles } from "../../install/rooted-files.ts";
+import { searchPath } from "../search-path.ts";
 
-/** Of a service manager the PATH may be short. */
-const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin";
 /** Gone with the next boot, and so is the guard. */
 export const guardLog = "/run/trivet-kubelet-guard.log";
 
 /** `tell` gets one line at a time. */
 export function createKubeletDeps(stateDir: string, tell: (line: string) => void): NodeDeps {
   const syscalls = createSyscalls();
-  const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH, syscalls);
+  const exec = createExec(searchPath("/snap/bin"), syscalls);
   return {
     // The guard is started in another directory.
     ...{ stateDir: resolve(stateDir), tell, exec, listProcesses, askCri, getStatus },

@@ -6,13 +6,11 @@ import { createExec } from "../../host/exec.ts";
 import { createFiles } from "../../host/files.ts";
 import { makeScratchNetns } from "../../host/scratch-netns.ts";
 import { createSyscalls } from "../../host/syscall.ts";
-
-/** Plugins and `ip` lie in the administrator's directories, which a service's PATH may lack. */
-const SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+import { searchPath } from "../search-path.ts";
 
 export async function createTrialDeps() {
   const syscalls = createSyscalls();
-  const exec = createExec(process.env.PATH ? `${process.env.PATH}:${SEARCH}` : SEARCH, syscalls);
+  const exec = createExec(searchPath(), syscalls);
   const nonce = () => randomBytes(4).toString("hex");
   const trial: TrialDeps = {
     exec,
